@@ -1,0 +1,203 @@
+"""What follows by itself from a state: "therefore somebody must …".
+
+What lives here: `settle`, which starts what is due, times waits out, and walks a run to its end; and `pending`, which
+names what a run owes after a crash. What does not: answers to commands (`decide`), acting on it (the shell).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from .._ids import HOOK_CANCEL, HOOK_COMPLETE, HOOK_ERROR, START
+from . import facts as f
+from .decide import stop_after_failure
+from .due_order import head, number, step_of, take
+from .lifecycle import ENDING_STATUS, Ending, Phase, StepStatus
+from .plan import RunPlan, StepPlan
+from .policies import JoinKind
+from .run_state import Activation, Gate, Queued, RunState
+
+Record = Callable[[f.Fact], object]
+"""Writes a fact into the state and keeps it for the journal."""
+
+HOOK_OF: Final = {
+    Ending.COMPLETE: HOOK_COMPLETE,
+    Ending.BAIL: HOOK_COMPLETE,
+    Ending.FAIL: HOOK_ERROR,
+    Ending.CANCEL: HOOK_CANCEL,
+}
+
+
+def settle(state: RunState, plan: RunPlan, now: float, record: Record) -> None:
+    """Record every fact that is due by itself at `now`, until none is left."""
+    while True:
+        if state.phase is Phase.OPEN:
+            _start_due(state, plan, now, record)
+            if state.phase is Phase.OPEN:
+                if state.open_steps:
+                    return
+                ending = judge(state, plan)
+                output = state.start_output if ending is Ending.COMPLETE else "null"
+                record(f.RunStopping(now, ending.value, output, ""))
+        elif state.phase is Phase.STOPPING:
+            if state.live:
+                return
+            _after_the_last_step(state, plan, now, record)
+        elif state.phase is Phase.HOOK:
+            if state.hook in state.armed:
+                _start_hook(state, plan, now, record)
+                continue
+            if not state.hook_ended:
+                return
+            _end(state, now, record)
+        else:
+            return
+
+
+def judge(state: RunState, plan: RunPlan) -> Ending:
+    """How a run whose steps have all ended ends, by its join policy."""
+    if not state.failures:
+        return Ending.COMPLETE
+    if plan.join.kind is not JoinKind.TOLERATE or state.start_failed:
+        return Ending.FAIL
+    failed = len(state.failures)
+    total = failed + state.counts[StepStatus.COMPLETED] - (START in state.outputs)
+    return Ending.COMPLETE if plan.join.bears(failed, total) else Ending.FAIL
+
+
+def _after_the_last_step(state: RunState, plan: RunPlan, now: float, record: Record) -> None:
+    assert state.ending is not None
+    hook = HOOK_OF[state.ending]
+    if hook in plan.hooks:
+        record(f.HookScheduled(now, state.next_n, hook))
+    else:
+        _end(state, now, record)
+
+
+def _end(state: RunState, now: float, record: Record) -> None:
+    assert state.ending is not None
+    status = ENDING_STATUS[state.ending]
+    record(f.RunEnded(now, status.value, state.output, state.reason))
+
+
+def _start_hook(state: RunState, plan: RunPlan, now: float, record: Record) -> None:
+    activation = state.armed[state.hook]
+    if isinstance(activation, Activation) and activation.crashes >= plan.limits.crashes_per_step:
+        text = f"its process died {activation.crashes} times while it ran"
+        record(f.HookEnded(now, state.hook, "", "Crashed", text))
+    else:
+        record(f.StepStarted(now, state.hook, 1))
+
+
+# --- starting steps
+
+
+def _start_due(state: RunState, plan: RunPlan, now: float, record: Record) -> None:
+    room = plan.max_live_steps - len(state.live) + len(state.parked)
+    if state.gates:
+        room = _start_held(state, plan, now, record, room)
+    while room > 0 and state.phase is Phase.OPEN:
+        entry = head(state, now)
+        if entry is None:
+            return
+        item = entry[3]
+        if isinstance(item, f.WaitOpened):
+            take(state, entry)
+            _time_out(state, plan, item, now, record)
+            continue
+        step = step_of(entry)
+        step_plan = plan.steps[step]
+        if step_plan.concurrency is not None or step_plan.rate is not None:
+            gate = state.gates.get(step)
+            if gate is None:
+                gate = state.gates[step] = Gate(live=sum(a.step == step for a in state.live.values()))
+            if gate.held or not _open(gate, step_plan, now):
+                take(state, entry)
+                gate.held.append(entry)
+                continue
+        room -= _start(state, plan, entry, now, record)
+        if not _more(entry):
+            take(state, entry)
+
+
+def _more(entry: Queued) -> bool:
+    """Whether the entry is a batch with steps left."""
+    item = entry[3]
+    return not isinstance(item, f.StepScheduled | Activation | f.WaitOpened) and item.index < len(item.fact.payloads)
+
+
+def _start(state: RunState, plan: RunPlan, entry: Queued, now: float, record: Record) -> int:
+    """Start the step at the head of `entry`; how many places it takes."""
+    item = entry[3]
+    if isinstance(item, Activation):
+        if item.crashes >= plan.limits.crashes_per_step:
+            text = f"its process died {item.crashes} times while it ran"
+            record(f.StepFailed(now, item.n, "Crashed", text))
+            for fact in stop_after_failure(state, plan, now):
+                record(fact)
+            return 0
+        record(f.StepStarted(now, item.n, item.failures + 1))
+    else:
+        record(f.StepStarted(now, number(entry), 1))
+    return 1
+
+
+def _time_out(state: RunState, plan: RunPlan, wait: f.WaitOpened, now: float, record: Record) -> None:
+    record(f.WaitTimedOut(now, wait.n))
+    if wait.on_timeout:
+        return
+    text = f"no event {wait.event!r} came within {wait.deadline - wait.at:g} s"
+    record(f.StepFailed(now, wait.n, "StepTimeout", text))
+    for fact in stop_after_failure(state, plan, now):
+        record(fact)
+
+
+def _open(gate: Gate, plan: StepPlan, now: float) -> bool:
+    if plan.concurrency is not None and gate.live >= plan.concurrency:
+        return False
+    if plan.rate is None:
+        return True
+    starts = gate.starts
+    while len(starts) > plan.rate.count:
+        starts.popleft()
+    return len(starts) < plan.rate.count or now - starts[0] >= plan.rate.per
+
+
+def _start_held(state: RunState, plan: RunPlan, now: float, record: Record, room: int) -> int:
+    for step, gate in state.gates.items():
+        step_plan = plan.steps[step]
+        while room > 0 and gate.held and _open(gate, step_plan, now) and state.phase is Phase.OPEN:
+            entry = gate.held[0]
+            if _gone(state, entry):
+                gate.held.popleft()
+                continue
+            room -= _start(state, plan, entry, now, record)
+            if not _more(entry) and gate.held:
+                gate.held.popleft()
+    return room
+
+
+def _gone(state: RunState, entry: Queued) -> bool:
+    item = entry[3]
+    if isinstance(item, f.StepScheduled | Activation | f.WaitOpened):
+        return state.armed.get(entry[1]) is not item
+    return not _more(entry)
+
+
+def wake_at(state: RunState, plan: RunPlan) -> float:
+    """When `settle` next has something to do by itself; 0.0 if it has not."""
+    times = [t for t in (state.wake_at(), *_gate_times(state, plan)) if t]
+    return min(times, default=0.0)
+
+
+def _gate_times(state: RunState, plan: RunPlan) -> Iterator[float]:
+    for step, gate in state.gates.items():
+        rate = plan.steps[step].rate
+        if gate.held and rate is not None and len(gate.starts) >= rate.count:
+            yield gate.starts[-rate.count] + rate.per
+
+
+def pending(state: RunState) -> list[int]:
+    """The activations that were live when the process died: each owes an outcome, and will run again."""
+    return list(state.live)

@@ -1,0 +1,98 @@
+"""How a second pass of a step recognises what an earlier pass already did.
+
+What lives here: matching, by the rule of semantics C3. What does not: recording (`run_state` keeps the log of each
+activation), asking (`_runtime`: a pass asks here first, and only what is not matched is sent to the run).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from .decide import same_argument
+from .run_state import LogEntry
+
+UNMATCHED: Final = object()
+
+
+class _Lane:
+    """What an activation did with one verb to one key, in order; each entry is matched at most once per pass."""
+
+    __slots__ = ("entries", "next", "taken", "texts")
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[object, object]] = []
+        self.texts: dict[object, deque[int]] = {}
+        self.taken: set[int] = set()
+        self.next = 0
+
+    def add(self, argument: object, reply: object) -> None:
+        if argument.__hash__ is not None and not isinstance(argument, tuple):
+            self.texts.setdefault(argument, deque()).append(len(self.entries))
+        self.entries.append((argument, reply))
+
+    def equal(self, argument: object) -> int:
+        """The first unmatched entry with an equal argument, -1 if there is none."""
+        if argument.__hash__ is not None and not isinstance(argument, tuple):
+            same = self.texts.get(argument)
+            while same:
+                index = same[0]
+                if index not in self.taken and type(self.entries[index][0]) is type(argument):
+                    return index
+                same.popleft()
+            if not (isinstance(argument, str) and argument[:1] in ("{", "[")):
+                return -1
+        for index in range(self.next, len(self.entries)):  # texts that differ only in the order of keys, tuples, lists
+            if index not in self.taken and same_argument(self.entries[index][0], argument):
+                return index
+        return -1
+
+    def oldest(self) -> int:
+        """The oldest unmatched entry, -1 if there is none."""
+        while self.next in self.taken:
+            self.next += 1
+        return self.next if self.next < len(self.entries) else -1
+
+    def take(self, index: int) -> object:
+        self.taken.add(index)
+        return self.entries[index][1]
+
+
+class Replay:
+    """The log of an activation's earlier passes, as one pass sees it.
+
+    Args:
+        log: what the earlier passes did.
+        lenient: after a retry or a crash the first write stands even if its argument differs now; after a resume an
+            operation with new arguments is new.
+    """
+
+    __slots__ = ("_lanes", "_lenient")
+
+    def __init__(self, log: Sequence[LogEntry], *, lenient: bool) -> None:
+        self._lenient = lenient
+        self._lanes: dict[tuple[str, str], _Lane] = {}
+        for verb, key, argument, reply in log:
+            if verb == "schedule_many" and isinstance(argument, list) and isinstance(reply, int):
+                lane = self._lane("schedule", key)
+                for offset, payload in enumerate(argument):
+                    lane.add(payload, reply + offset)
+            else:
+                self._lane(verb, key).add(argument, reply)
+
+    def _lane(self, verb: str, key: str) -> _Lane:
+        lane = self._lanes.get((verb, key))
+        if lane is None:
+            lane = self._lanes[verb, key] = _Lane()
+        return lane
+
+    def match(self, verb: str, key: str, argument: object) -> object:
+        """The recorded reply of this operation, or `UNMATCHED` if no earlier pass did it."""
+        lane = self._lanes.get((verb, key))
+        if lane is None:
+            return UNMATCHED
+        index = lane.equal(argument)
+        if index < 0 and (self._lenient or verb == "update"):  # what an update will write is not known before it ran
+            index = lane.oldest()
+        return UNMATCHED if index < 0 else lane.take(index)

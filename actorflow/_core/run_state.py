@@ -1,0 +1,573 @@
+"""The state of one run, and the pen: `apply(state, fact)`, the only function that ever changes it.
+
+What lives here: `RunState` and one small writing function per kind of fact. Folding a journal's facts with `apply`
+rebuilds the run. What does not: whether a fact happens (`decide`), what follows from it (`react`).
+
+A fan-out of a million branches must wait as compact records: a step that has not started yet is represented by the
+fact that armed it (or by its place in a `Batch`), one that has ended by a tuple. Only live steps are objects.
+"""
+
+from __future__ import annotations
+
+import heapq
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, cast
+
+from attrs import define, field
+
+from .._ids import START
+from . import facts as f
+from .lifecycle import Ending, Phase, RunStatus, StepStatus
+from .operations import VERBS, Argument
+from .store_state import StoreState, from_text, value_bytes
+from .values import MISSING
+
+LogEntry = tuple[str, str, object, object]
+"""(verb, key, argument, reply) of something that an activation did to its run: what a second pass must not repeat."""
+
+Finished = tuple[int, str, StepStatus, int, str, str, str, float, float, float]
+"""(n, step, status, attempts, output, error type, message, scheduled at, started at, ended at)"""
+
+
+@define(eq=False)
+class Activation:
+    """One step from its first start to its end, through retries and crashes."""
+
+    n: int
+    step: str
+    payload: str
+    scheduled_at: float
+    status: StepStatus = StepStatus.PENDING
+    due: float = 0.0
+    attempt: int = 0
+    failures: int = 0
+    crashes: int = 0
+    started_at: float = 0.0
+    key: str = ""
+    event: str | None = None
+    log: list[LogEntry] = field(factory=list)
+    once: dict[str, str] = field(factory=dict)
+    named: dict[str, tuple[str, str, object]] = field(factory=dict)
+    error_type: str = ""
+    message: str = ""
+    interrupted: bool = False
+
+
+@define(eq=False)
+class Batch:
+    """The steps of one `StepsScheduled` that have not started: those from `index` on."""
+
+    fact: f.StepsScheduled
+    index: int = 0
+
+
+Armed = f.StepScheduled | f.WaitOpened | Activation
+Queued = tuple[float, int, int, Armed | Batch]
+"""(due, n, number of the fact, what): the order in which steps start; the third only makes entries comparable."""
+
+
+@define(eq=False)
+class Gate:
+    """Live steps, waiting steps and recent starts of one step id that has a concurrency or a rate."""
+
+    live: int = 0
+    held: deque[Queued] = field(factory=deque)
+    starts: deque[float] = field(factory=deque)
+
+
+@define(eq=False)
+class RunState:
+    """Everything that is known of one run. Written by `apply` alone, except `parked`, which is not journaled."""
+
+    run_id: str
+    workflow_id: str = ""
+    version: str = ""
+    source: str = ""
+    prefix: str = ""
+    parent_id: str = ""
+    input: str = "null"
+    headers: str = "{}"
+    fingerprint: str = ""
+    seq: int = 0
+    next_n: int = 1
+    phase: Phase = Phase.OPEN
+    status: RunStatus = RunStatus.RUNNING
+    ending: Ending | None = None
+    output: str = "null"
+    start_output: str = "null"
+    reason: str = ""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    store: StoreState = field(factory=StoreState)
+    armed: dict[int, Armed] = field(factory=dict)
+    armed_count: int = 0
+    firsts: list[int] = field(factory=list)
+    batches: list[Batch] = field(factory=list)
+    ready: deque[Queued] = field(factory=deque)
+    timers: list[Queued] = field(factory=list)
+    gates: dict[str, Gate] = field(factory=dict)
+    live: dict[int, Activation] = field(factory=dict)
+    parked: set[int] = field(factory=set)
+    done: dict[int, Finished] = field(factory=dict)
+    dropped: list[tuple[Armed | Batch, float]] = field(factory=list)
+    counts: dict[StepStatus, int] = field(factory=lambda: dict.fromkeys(StepStatus, 0))
+    keys: dict[str, int] = field(factory=dict)
+    waits: dict[str, deque[int]] = field(factory=dict)
+    kept: dict[str, deque[str]] = field(factory=dict)
+    outputs: dict[str, str] = field(factory=dict)
+    failures: list[int] = field(factory=list)
+    start_failed: bool = False
+    hook: int = 0
+    hook_step: str = ""
+    hook_ended: bool = False
+    hook_error: tuple[str, str] | None = None
+
+    @property
+    def open_steps(self) -> int:
+        """Steps that are armed, live or suspended: the run is not over before this is zero."""
+        return self.armed_count + len(self.live)
+
+    def wake_at(self) -> float:
+        """The next due time in the future, 0.0 if there is none. A cancelled timer may make it too early, never late."""
+        return self.timers[0][0] if self.timers else 0.0
+
+
+def apply(state: RunState, fact: f.Fact) -> object:
+    """Write `fact` into `state`; the result is the reply for whoever caused it."""
+    state.seq += 1
+    return APPLY[type(fact)](state, fact)
+
+
+def fold(state: RunState, facts: Iterable[f.Fact]) -> RunState:
+    """Apply all of `facts` in order."""
+    table = APPLY
+    for fact in facts:
+        state.seq += 1
+        table[type(fact)](state, fact)
+    return state
+
+
+# --- the beginning
+
+
+def _run_started(state: RunState, fact: f.RunStarted) -> None:
+    state.workflow_id = fact.workflow_id
+    state.version = fact.version
+    state.source = fact.source
+    state.prefix = fact.prefix
+    state.parent_id = fact.parent_id
+    state.input = fact.input
+    state.headers = fact.headers
+    state.fingerprint = fact.fingerprint
+    state.started_at = fact.at
+
+
+def _state_seeded(state: RunState, fact: f.StateSeeded) -> None:
+    for key, text in fact.values.items():
+        value = from_text(text)
+        state.store.write(key, MISSING, value, 0, value_bytes(value) + len(key) + 4)
+
+
+# --- scheduling
+
+
+def enqueue(state: RunState, at: float, due: float, n: int, item: Armed | Batch) -> None:
+    """Put a step in line: what is due now behind what was due before, the rest by due time."""
+    if due <= at:
+        state.ready.append((due, n, state.seq, item))
+    else:
+        heapq.heappush(state.timers, (due, n, state.seq, item))
+
+
+def _remember(state: RunState, by: int, entry: LogEntry) -> None:
+    scheduler = state.live.get(by)
+    if scheduler is not None:
+        scheduler.log.append(entry)
+
+
+def _step_scheduled(state: RunState, fact: f.StepScheduled) -> int:
+    n = fact.n
+    state.next_n = n + 1
+    state.armed[n] = fact
+    state.armed_count += 1
+    if fact.key:
+        state.keys[fact.key] = n
+    if fact.due <= fact.at:
+        state.ready.append((fact.due, n, state.seq, fact))
+    else:
+        heapq.heappush(state.timers, (fact.due, n, state.seq, fact))
+    scheduler = state.live.get(fact.by)
+    if scheduler is not None:
+        scheduler.log.append(("schedule", fact.step, fact.payload, n))
+    return n
+
+
+def _steps_scheduled(state: RunState, fact: f.StepsScheduled) -> int:
+    count = len(fact.payloads)
+    if not count:
+        return 0
+    state.next_n = fact.first + count
+    state.armed_count += count
+    batch = Batch(fact)
+    state.firsts.append(fact.first)
+    state.batches.append(batch)
+    enqueue(state, fact.at, fact.due, fact.first, batch)
+    _remember(state, fact.by, ("schedule_many", fact.step, fact.payloads, fact.first))
+    return count
+
+
+def _step_unscheduled(state: RunState, fact: f.StepUnscheduled) -> bool:
+    item = _disarm(state, fact.n)
+    _close_wait(state, item)
+    state.dropped.append((item, fact.at))
+    state.counts[StepStatus.CANCELLED] += 1
+    _release_key(state, item)
+    return True
+
+
+def _disarm(state: RunState, n: int) -> Armed:
+    state.armed_count -= 1
+    return state.armed.pop(n)
+
+
+def _release_key(state: RunState, item: Armed) -> None:
+    key = "" if isinstance(item, f.WaitOpened) else item.key
+    if key and state.keys.get(key) == item.n:
+        del state.keys[key]
+
+
+def _wait_opened(state: RunState, fact: f.WaitOpened) -> int:
+    state.next_n = fact.n + 1
+    state.armed[fact.n] = fact
+    state.armed_count += 1
+    state.waits.setdefault(fact.event, deque()).append(fact.n)
+    if fact.deadline:
+        heapq.heappush(state.timers, (fact.deadline, fact.n, state.seq, fact))
+    _remember(state, fact.by, ("wait", f"{fact.event}\n{fact.step}", fact.payload, fact.n))
+    return fact.n
+
+
+def _close_wait(state: RunState, item: Armed) -> None:
+    if isinstance(item, f.WaitOpened):
+        waiting = state.waits[item.event]
+        waiting.remove(item.n)
+        if not waiting:
+            del state.waits[item.event]
+
+
+def _arm_waited(state: RunState, n: int, at: float, *, data: str | None, step: str = "") -> None:
+    wait = cast("f.WaitOpened", state.armed[n])
+    _close_wait(state, wait)
+    activation = Activation(n, step or wait.step, wait.payload, wait.at, due=at, event=data)
+    state.armed[n] = activation
+    state.ready.append((at, n, state.seq, activation))
+
+
+def _event_received(state: RunState, fact: f.EventReceived) -> None:
+    if fact.n:
+        _arm_waited(state, fact.n, fact.at, data=fact.data)
+    else:
+        state.kept.setdefault(fact.event, deque()).append(fact.data)
+
+
+def _event_taken(state: RunState, fact: f.EventTaken) -> None:
+    kept = state.kept[fact.event]
+    _arm_waited(state, fact.n, fact.at, data=kept.popleft())
+    if not kept:
+        del state.kept[fact.event]
+
+
+def _wait_timed_out(state: RunState, fact: f.WaitTimedOut) -> None:
+    wait = cast("f.WaitOpened", state.armed[fact.n])
+    if wait.on_timeout:
+        _arm_waited(state, fact.n, fact.at, data=None, step=wait.on_timeout)
+        return
+    _close_wait(state, wait)
+
+
+# --- passes
+
+
+def _step_started(state: RunState, fact: f.StepStarted) -> Activation:
+    n = fact.n
+    item = state.armed.pop(n, None)
+    state.armed_count -= 1
+    if type(item) is f.StepScheduled:
+        activation = Activation(n, item.step, item.payload, item.at, StepStatus.RUNNING, item.due, fact.attempt)
+        activation.key = item.key
+        activation.started_at = fact.at
+    elif item is None:
+        activation = _from_batch(state, fact)
+    else:
+        activation = cast("Activation", item)
+        activation.status = StepStatus.RUNNING
+        activation.attempt = fact.attempt
+        activation.started_at = activation.started_at or fact.at
+    state.live[n] = activation
+    if state.gates and activation.step in state.gates:
+        gate = state.gates[activation.step]
+        gate.live += 1
+        gate.starts.append(fact.at)
+    return activation
+
+
+def _from_batch(state: RunState, fact: f.StepStarted) -> Activation:
+    """The step of a batch: a batch starts in the order of its payloads."""
+    place = bisect_right(state.firsts, fact.n) - 1
+    batch = state.batches[place]
+    scheduled = batch.fact
+    index = fact.n - scheduled.first
+    batch.index = index + 1
+    if batch.index == len(scheduled.payloads):
+        del state.firsts[place], state.batches[place]
+    return Activation(
+        fact.n,
+        scheduled.step,
+        scheduled.payloads[index],
+        scheduled.at,
+        StepStatus.RUNNING,
+        scheduled.due,
+        fact.attempt,
+        started_at=fact.at,
+    )
+
+
+def _operation_applied(state: RunState, fact: f.OperationApplied) -> object:
+    key = fact.key
+    argument = fact.argument
+    if argument is None and fact.verb not in _BARE_VERBS:
+        return None  # the record of a finished run, whose values are gone
+    reply = operate(state.store, fact.n, fact.verb, key, argument)
+    activation = state.live.get(fact.n)
+    if activation is not None:
+        activation.log.append((fact.verb, key, argument, reply))
+        if fact.op_id:
+            activation.named[fact.op_id] = (fact.verb, key, reply)
+    return reply
+
+
+_BARE_VERBS: Final = frozenset({"delete", "pop"})
+
+
+def operate(store: StoreState, writer: int, verb: str, key: str, argument: Argument) -> object:
+    """Let `verb` loose on one key of `store`; the reply. It has been checked before."""
+    values = store.values
+    old = values.get(key, MISSING)
+    new, reply = VERBS[verb].write(old, argument)
+    if old is MISSING:
+        grown = 0 if new is MISSING else value_bytes(new) + len(key) + 4
+    elif new is MISSING:
+        grown = -value_bytes(old) - len(key) - 4
+    elif type(new) is tuple and type(old) is tuple:
+        grown = new[2] - old[2]
+    elif type(new) is int and type(old) is int and -(10**8) < new < 10**8:
+        grown = 0
+    else:
+        grown = value_bytes(new) - value_bytes(old)
+    store.write(key, old, new, writer, grown)
+    return reply
+
+
+def _transaction_applied(state: RunState, fact: f.TransactionApplied) -> None:
+    values = state.store.values
+    for verb, key, argument in fact.operations:
+        if argument is None and verb not in _BARE_VERBS:
+            continue  # the record of a finished run
+        if VERBS[verb].check(values.get(key, MISSING), argument):  # those that change nothing are kept all the same:
+            operate(state.store, fact.n, verb, key, argument)  # a second pass recognises the whole by its arguments
+    activation = state.live.get(fact.n)
+    if activation is not None:
+        activation.log.append(("transaction", "", fact.operations, None))
+        if fact.op_id:
+            activation.named[fact.op_id] = ("transaction", "", None)
+
+
+def _once_recorded(state: RunState, fact: f.OnceRecorded) -> str:
+    activation = state.live.get(fact.n)
+    if activation is not None:
+        activation.once[fact.name] = fact.value
+    return fact.value
+
+
+def _emitted(state: RunState, fact: f.Emitted) -> None:
+    activation = state.live.get(fact.n)
+    if activation is not None:
+        activation.log.append(("emit", fact.name, fact.data, None))
+
+
+def _logged(state: RunState, fact: f.Logged) -> None:
+    """A line of the log changes nothing."""
+
+
+# --- the ends of passes
+
+
+def _end_pass(state: RunState, n: int) -> Activation:
+    activation = state.live.pop(n)
+    state.parked.discard(n)
+    state.store.unmark(n)
+    if state.gates and activation.step in state.gates:
+        state.gates[activation.step].live -= 1
+    return activation
+
+
+def _finish(state: RunState, activation: Activation, status: StepStatus, at: float, output: str) -> None:
+    n = activation.n
+    state.counts[status] += 1
+    state.done[n] = (
+        n,
+        activation.step,
+        status,
+        activation.attempt,
+        output,
+        activation.error_type,
+        activation.message,
+        activation.scheduled_at,
+        activation.started_at,
+        at,
+    )
+    if activation.key and state.keys.get(activation.key) == n:
+        del state.keys[activation.key]
+
+
+def _step_completed(state: RunState, fact: f.StepCompleted) -> None:
+    activation = _end_pass(state, fact.n)
+    activation.error_type = activation.message = ""
+    _finish(state, activation, StepStatus.COMPLETED, fact.at, fact.output)
+    state.outputs[activation.step] = fact.output
+    if activation.step == START:
+        state.start_output = fact.output
+
+
+def _rearm(state: RunState, activation: Activation, at: float, due: float) -> None:
+    activation.status = StepStatus.PENDING
+    activation.due = due
+    state.armed[activation.n] = activation
+    state.armed_count += 1
+    enqueue(state, at, due, activation.n, activation)
+
+
+def _attempt_failed(state: RunState, fact: f.AttemptFailed) -> None:
+    activation = _end_pass(state, fact.n)
+    activation.failures += 1
+    activation.error_type, activation.message = fact.error_type, fact.message
+    activation.interrupted = False
+    _rearm(state, activation, fact.at, fact.due)
+
+
+def _step_interrupted(state: RunState, fact: f.StepInterrupted) -> None:
+    activation = _end_pass(state, fact.n)
+    activation.crashes += fact.crashed
+    activation.interrupted = True
+    _rearm(state, activation, fact.at, fact.at)
+
+
+def _step_failed(state: RunState, fact: f.StepFailed) -> None:
+    n = fact.n
+    if n in state.live:
+        activation = _end_pass(state, n)
+        activation.failures += 1
+    else:  # a wait that timed out, or a step that crashed too often: it was armed
+        item = _disarm(state, n)
+        activation = item if isinstance(item, Activation) else Activation(n, item.step, item.payload, item.at)
+    activation.error_type, activation.message = fact.error_type, fact.message
+    _finish(state, activation, StepStatus.FAILED, fact.at, "null")
+    state.failures.append(n)
+    if activation.step == START:
+        state.start_failed = True
+
+
+def _step_cancelled(state: RunState, fact: f.StepCancelled) -> None:
+    activation = _end_pass(state, fact.n)
+    _finish(state, activation, StepStatus.CANCELLED, fact.at, "null")
+
+
+# --- the end of the run
+
+
+def _run_stopping(state: RunState, fact: f.RunStopping) -> None:
+    state.phase = Phase.STOPPING
+    state.ending = Ending(fact.ending)
+    state.output = fact.output
+    state.reason = fact.reason
+    if state.armed_count:
+        dropped: list[Armed | Batch] = [*state.armed.values(), *state.batches]
+        state.dropped.extend((item, fact.at) for item in dropped)
+        state.counts[StepStatus.CANCELLED] += state.armed_count
+        state.armed.clear()
+        state.firsts.clear()
+        state.batches.clear()
+        state.armed_count = 0
+    state.ready.clear()
+    state.timers.clear()
+    state.waits.clear()
+    for gate in state.gates.values():
+        gate.held.clear()
+
+
+def _hook_scheduled(state: RunState, fact: f.HookScheduled) -> None:
+    state.phase = Phase.HOOK
+    state.next_n = fact.n + 1
+    state.hook = fact.n
+    state.hook_step = fact.step
+    state.hook_ended = False
+    activation = Activation(fact.n, fact.step, "null", fact.at, due=fact.at)
+    state.armed[fact.n] = activation
+    state.armed_count += 1
+    state.ready.append((fact.at, fact.n, state.seq, activation))
+
+
+def _hook_ended(state: RunState, fact: f.HookEnded) -> None:
+    if fact.n in state.live:
+        activation = _end_pass(state, fact.n)
+    else:
+        activation = cast("Activation", _disarm(state, fact.n))
+    failed = bool(fact.error_type)
+    activation.error_type, activation.message = fact.error_type, fact.message
+    status = StepStatus.FAILED if failed else StepStatus.COMPLETED
+    _finish(state, activation, status, fact.at, fact.output or "null")
+    state.hook_ended = True
+    if failed:
+        state.hook_error = (fact.error_type, fact.message)
+    elif fact.output and state.ending is Ending.COMPLETE:
+        state.output = fact.output
+
+
+def _run_ended(state: RunState, fact: f.RunEnded) -> None:
+    state.phase = Phase.OVER
+    state.status = RunStatus(fact.status)
+    state.output = fact.output
+    state.reason = fact.reason
+    state.ended_at = fact.at
+    state.kept.clear()
+
+
+APPLY: Final[Mapping[type, Callable[..., object]]] = {
+    f.RunStarted: _run_started,
+    f.StateSeeded: _state_seeded,
+    f.StepScheduled: _step_scheduled,
+    f.StepsScheduled: _steps_scheduled,
+    f.StepUnscheduled: _step_unscheduled,
+    f.WaitOpened: _wait_opened,
+    f.EventReceived: _event_received,
+    f.EventTaken: _event_taken,
+    f.WaitTimedOut: _wait_timed_out,
+    f.StepStarted: _step_started,
+    f.OperationApplied: _operation_applied,
+    f.TransactionApplied: _transaction_applied,
+    f.OnceRecorded: _once_recorded,
+    f.Emitted: _emitted,
+    f.Logged: _logged,
+    f.StepCompleted: _step_completed,
+    f.AttemptFailed: _attempt_failed,
+    f.StepFailed: _step_failed,
+    f.StepCancelled: _step_cancelled,
+    f.StepInterrupted: _step_interrupted,
+    f.RunStopping: _run_stopping,
+    f.HookScheduled: _hook_scheduled,
+    f.HookEnded: _hook_ended,
+    f.RunEnded: _run_ended,
+}
+"""One writing function per kind of fact."""

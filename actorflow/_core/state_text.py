@@ -1,0 +1,186 @@
+"""A run's whole state as text and back: what a journal keeps as a snapshot, to shorten recovery.
+
+What lives here: the only two functions that name every field of `RunState` besides `apply`; a property test holds them
+to "load(dump(state)) goes on like state". What does not: when a snapshot is due (`_runtime.kernel`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from typing import Final, cast
+
+from . import facts as f
+from .lifecycle import Ending, Phase, RunStatus, StepStatus
+from .operations import Argument
+from .run_state import Activation, Armed, Batch, Finished, Gate, LogEntry, Queued, RunState
+from .store_state import StoreState, Value
+
+VERSION: Final = 1
+
+Row = list[object]
+
+_SCALARS: Final = (
+    "workflow_id", "version", "source", "prefix", "parent_id", "input", "headers", "fingerprint", "seq", "next_n",
+    "output", "start_output", "reason", "started_at", "ended_at", "armed_count", "start_failed", "hook", "hook_step",
+    "hook_ended",
+)  # fmt: skip
+
+
+def dump_state(state: RunState) -> str:
+    """`state` as text."""
+    document = {
+        "v": VERSION,
+        "scalars": [getattr(state, name) for name in _SCALARS],
+        "phase": state.phase.value,
+        "status": state.status.value,
+        "ending": state.ending.value if state.ending else None,
+        "store": _store(state.store),
+        "armed": [_armed(item) for item in state.armed.values()],
+        "batches": [_batch(batch) for batch in state.batches],
+        "live": [_activation(item) for item in state.live.values()],
+        "done": [[*row[:2], row[2].value, *row[3:]] for row in state.done.values()],
+        "dropped": [[_batch(item) if isinstance(item, Batch) else _armed(item), at] for item, at in state.dropped],
+        "counts": {status.value: count for status, count in state.counts.items()},
+        "keys": state.keys,
+        "waits": {name: list(waiting) for name, waiting in state.waits.items()},
+        "kept": {name: list(kept) for name, kept in state.kept.items()},
+        "outputs": state.outputs,
+        "failures": state.failures,
+        "hook_error": state.hook_error,
+        "gates": {step: list(gate.starts) for step, gate in state.gates.items()},
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def load_state(run_id: str, text: str) -> RunState:
+    """The state that `text` was dumped from. The caller has checked that the text is whole."""
+    found = json.loads(text)
+    state = RunState(run_id)
+    for name, value in zip(_SCALARS, found["scalars"], strict=True):
+        setattr(state, name, value)
+    state.phase = Phase(found["phase"])
+    state.status = RunStatus(found["status"])
+    state.ending = Ending(found["ending"]) if found["ending"] else None
+    state.store = _load_store(found["store"])
+    for row in found["armed"]:
+        item = _load_armed(row)
+        state.armed[item.n] = item
+    state.batches = [_load_batch(row) for row in found["batches"]]
+    state.firsts = [batch.fact.first for batch in state.batches]
+    for row in found["live"]:
+        activation = _load_activation(row)
+        state.live[activation.n] = activation
+    for row in found["done"]:
+        row[2] = StepStatus(row[2])
+        state.done[row[0]] = cast("Finished", tuple(row))
+    state.dropped = [(_load_batch(row) if row[0] == "b" else _load_armed(row), at) for row, at in found["dropped"]]
+    state.counts = {StepStatus(status): count for status, count in found["counts"].items()}
+    state.keys = found["keys"]
+    state.waits = {name: deque(waiting) for name, waiting in found["waits"].items()}
+    state.kept = {name: deque(kept) for name, kept in found["kept"].items()}
+    state.outputs = found["outputs"]
+    state.failures = found["failures"]
+    state.hook_error = tuple(found["hook_error"]) if found["hook_error"] else None
+    for step, starts in found["gates"].items():
+        live = sum(activation.step == step for activation in state.live.values())
+        state.gates[step] = Gate(live=live, starts=deque(starts))
+    state.timers = _queue(state)
+    return state
+
+
+def _queue(state: RunState) -> list[Queued]:
+    """Every armed step by its due time: a sorted list is a heap."""
+    entries: list[Queued] = []
+    for n, item in state.armed.items():
+        due = item.deadline if isinstance(item, f.WaitOpened) else item.due
+        if due:
+            entries.append((due, n, 0, item))
+    entries.extend((batch.fact.due, batch.fact.first, 0, batch) for batch in state.batches)
+    return sorted(entries, key=lambda entry: entry[:2])
+
+
+def _store(store: StoreState) -> Row:
+    values = [
+        [key, value[0][: value[1]], value[2]] if isinstance(value, tuple) else [key, value]
+        for key, value in store.values.items()
+    ]
+    return [store.bytes, store.writes, values, [[key, *meta] for key, meta in store.meta.items()]]
+
+
+def _load_store(row: Row) -> StoreState:
+    store = StoreState()
+    store.bytes, store.writes = cast("int", row[0]), cast("int", row[1])
+    for key, value, *size in cast("list[list[object]]", row[2]):
+        if isinstance(value, list):
+            store.values[str(key)] = (value, len(value), cast("int", size[0]))
+        else:
+            store.values[str(key)] = cast("Value", value)
+    for key, *meta in cast("list[list[object]]", row[3]):
+        store.meta[str(key)] = cast("tuple[int, int, int, int]", tuple(meta))
+    return store
+
+
+def _armed(item: Armed) -> Row:
+    if isinstance(item, f.StepScheduled):
+        return ["s", item.at, item.n, item.step, item.payload, item.due, item.by, item.key]
+    if isinstance(item, f.WaitOpened):
+        return ["w", item.at, item.n, item.step, item.payload, item.event, item.deadline, item.on_timeout, item.by]
+    return _activation(item)
+
+
+def _load_armed(row: list[object]) -> Armed:
+    tag, *rest = row
+    fields = cast("list[str]", rest)  # positional, in the order of the record
+    if tag == "s":
+        return f.StepScheduled(*fields)  # type: ignore[arg-type]  # as dumped
+    if tag == "w":
+        return f.WaitOpened(*fields)  # type: ignore[arg-type]  # as dumped
+    return _load_activation(row)
+
+
+def _batch(batch: Batch) -> Row:
+    fact = batch.fact
+    return ["b", batch.index, fact.at, fact.first, fact.step, fact.payloads, fact.due, fact.by]
+
+
+def _load_batch(row: list[object]) -> Batch:
+    _, index, *fields = cast("list[int]", row)
+    return Batch(f.StepsScheduled(*fields), index)  # type: ignore[arg-type]  # as dumped
+
+
+_ACTIVATION: Final = (
+    "n", "step", "payload", "scheduled_at", "due", "attempt", "failures", "crashes", "started_at", "key", "event",
+    "once", "error_type", "message", "interrupted",
+)  # fmt: skip
+
+
+def _activation(item: Activation) -> Row:
+    fields = [getattr(item, name) for name in _ACTIVATION]
+    return ["a", item.status.value, fields, item.log, [[name, *named] for name, named in item.named.items()]]
+
+
+def _load_activation(row: list[object]) -> Activation:
+    _, status, fields, log, named = row
+    values = dict(zip(_ACTIVATION, cast("list[object]", fields), strict=True))
+    activation = Activation(**values)  # type: ignore[arg-type]  # as dumped
+    activation.status = StepStatus(status)
+    activation.log = [_load_entry(entry) for entry in cast("list[list[object]]", log)]
+    activation.named = {
+        str(name): (str(verb), str(key), reply) for name, verb, key, reply in cast("list[list[object]]", named)
+    }
+    return activation
+
+
+def _load_entry(entry: list[object]) -> LogEntry:
+    verb, key, argument, reply = entry
+    if verb == "transaction":
+        operations = cast("list[list[object]]", argument)
+        argument = [(str(v), str(k), _load_argument(a)) for v, k, a in operations]
+    elif verb in ("extend", "compare_and_set"):
+        argument = _load_argument(argument)
+    return str(verb), str(key), argument, reply
+
+
+def _load_argument(argument: object) -> Argument:
+    return tuple(argument) if isinstance(argument, list) else cast("Argument", argument)

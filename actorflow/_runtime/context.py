@@ -1,0 +1,462 @@
+"""What a step is given: who it is, the run's store, and the calls that shape the run.
+
+What lives here: `Context` and `ScheduledStep`. What does not: the store's verbs (`run_store`), the rules
+(`_core.decide`), the pass that it belongs to (`passes`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import trio
+
+from .._authoring.definition import Definition
+from .._authoring.schema import unstructure
+from .._core import commands as c
+from .._core.decide import over
+from .._core.durations import due_time, moment, seconds
+from .._core.lifecycle import Phase
+from .._core.replay import UNMATCHED
+from .._core.store_state import value_of
+from .._core.values import decode, encode, shorten
+from .._ids import HOOKS, START, activation_id
+from ..errors import HookRestriction, InputError, RunOver, StateTypeError
+from .run_store import RunStore
+
+if TYPE_CHECKING:
+    from .passes import Pass
+
+S = TypeVar("S")
+
+BATCH: Final = 1000
+"""Payloads that `schedule_many` sends at once: a million of them need no million in memory."""
+
+LOG: Final = logging.getLogger("actorflow.step")
+
+
+class ScheduledStep:
+    """A step that was armed: `activation_id`, `due` (aware UTC, None for a wait without timeout), `cancel()`."""
+
+    __slots__ = ("_n", "_owner", "due")
+
+    def __init__(self, owner: Pass, n: int, due: datetime | None) -> None:
+        self._owner = owner
+        self._n = n
+        self.due = due
+
+    @property
+    def activation_id(self) -> str:
+        """Unique in the run and stable over attempts and crashes."""
+        return activation_id(self._owner.actor.state.prefix, self._n)
+
+    async def cancel(self) -> bool:
+        """Take the step back. True if it was still armed; it will never run then."""
+        return await self._owner.actor.ask(c.Unschedule(self._n), self._owner) is True
+
+    def __repr__(self) -> str:
+        return f"<ScheduledStep {self.activation_id} due {self.due}>"
+
+
+class Context(Generic[S]):
+    """Everything that a step may know and do. It belongs to one pass of one step; keep it no longer."""
+
+    __slots__ = ("_pass", "_state_seen", "_store")
+
+    def __init__(self, owner: Pass) -> None:
+        self._pass = owner
+        self._store: RunStore | None = None
+        self._state_seen: object = None
+
+    # --- who and when
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run."""
+        return self._pass.actor.state.run_id
+
+    @property
+    def workflow_id(self) -> str:
+        """The id of the workflow."""
+        return self._pass.actor.state.workflow_id
+
+    @property
+    def step_id(self) -> str:
+        """The id of the step: the action's name."""
+        return self._pass.activation.step
+
+    @property
+    def activation_id(self) -> str:
+        """Unique in the run and stable over attempts and crashes: an idempotency key for calls to the outside."""
+        return self._pass.activation_id
+
+    @property
+    def attempt(self) -> int:
+        """Counts from 1; a pass cut off by a crash does not count."""
+        return self._pass.activation.attempt
+
+    @property
+    def headers(self) -> Mapping[str, object]:
+        """The mapping given at `start`."""
+        headers = decode(self._pass.actor.state.headers)
+        assert isinstance(headers, dict)
+        return MappingProxyType(headers)
+
+    @property
+    def input(self) -> object:
+        """The run's input, typed as `start` declares it."""
+        actor = self._pass.actor
+        return actor.definition.steps[START].payload.structure(actor.state.input, "input of the run")
+
+    @property
+    def event(self) -> object:
+        """The data of the event that this step waited for; None if it did not wait."""
+        activation = self._pass.activation
+        return None if activation.event is None else decode(activation.event)
+
+    def now(self) -> datetime:
+        """The time on the run's clock, aware, in UTC."""
+        return moment(self._pass.actor.kernel.clock.now())
+
+    # --- state
+
+    @property
+    def run_store(self) -> RunStore:
+        """This run's store."""
+        if self._store is None:
+            self._store = RunStore(self._pass)
+        return self._store
+
+    @property
+    def state(self) -> S:
+        """The store as it was when this step started: an instance of the state type, else a read-only mapping."""
+        if self._state_seen is None:
+            owner = self._pass
+            mark = owner.mark
+            store = owner.actor.state.store
+            view = store.values if mark is None else store.view(mark)
+            values = {key: value_of(value) for key, value in view.items()}
+            schema = owner.step.state or owner.actor.definition.state
+            self._state_seen = MappingProxyType(values) if schema is None else schema.view(values)
+        return self._state_seen  # type: ignore[return-value]  # what the annotation promises
+
+    async def set_state(self, **changes: object) -> None:
+        """Set only the named keys, as one atomic message.
+
+        It counts as written after a read of `ctx.state`: a key that another branch changed since this step started
+        raises `LostUpdate`.
+        """
+        store = self.run_store
+        owner = self._pass
+        if owner.step.state is not None:
+            for key in changes:
+                owner.step.state.check_key(key)
+        operations = [store._encoder.operation("set", key, value) for key, value in changes.items()]
+        await store._transact(operations, "", "set_state", 0 if owner.mark is None else owner.mark.writes)
+
+    # --- scheduling
+
+    async def schedule_next_step(
+        self,
+        action: str,
+        payload: object = None,
+        *,
+        delay: object = 0,
+        at: datetime | None = None,
+        key: str | None = None,
+    ) -> ScheduledStep:
+        """Arm a step: it runs when it is due, whatever becomes of this one.
+
+        Args:
+            action: the name of the step's method (or the method itself).
+            payload: its data; checked and copied now.
+            delay: seconds, a `timedelta`, or text such as "30 sec", "5 minutes", "2 hr"; 0 s to 400 days.
+            at: an aware datetime instead of a delay; a past one is due now.
+            key: while a step with this key is armed or live, a second call gives the first one's handle.
+        """
+        owner = self._pass
+        self._check_shaping("schedule_next_step")
+        name = self._action(action)
+        text = self._payload(name, payload)
+        actor = owner.actor
+        now = actor.kernel.clock.now()
+        due = due_time(now, delay, at)
+        label = self._key(key)
+        if owner.replay is not None:
+            found = owner.replay.match("schedule", name, text)
+            if isinstance(found, int):
+                await trio.lowlevel.checkpoint()
+                return ScheduledStep(owner, found, moment(due))
+        if owner.buffer is not None:
+            owner.buffer.schedules.append(c.Schedule(owner.activation.n, name, text, due - now, label))
+            await trio.lowlevel.checkpoint()
+            return ScheduledStep(owner, 0, moment(due))
+        n = await actor.ask(c.Schedule(owner.activation.n, name, text, due, label), owner)
+        assert isinstance(n, int)
+        return ScheduledStep(owner, n, moment(due))
+
+    async def schedule_many(
+        self, action: str, payloads: Iterable[object] | AsyncIterable[object], *, delay: object = 0
+    ) -> int:
+        """Arm one step per payload of an iterable or async iterable, taken lazily and in batches; how many.
+
+        Raises `InputError` naming the index of a bad payload; what was armed before stays armed.
+        """
+        self._check_shaping("schedule_many")
+        name = self._action(action)
+        owner = self._pass
+        now = owner.actor.kernel.clock.now()
+        due = due_time(now, delay, None)
+        count = 0
+        batch: list[str] = []
+        try:
+            if isinstance(payloads, AsyncIterable):
+                async for payload in payloads:
+                    batch.append(self._nth_payload(name, payload, count + len(batch)))
+                    if len(batch) == BATCH:
+                        batch, full = [], batch
+                        count += await self._schedule_batch(name, full, due, now)
+            else:
+                for payload in self._iterable(payloads):
+                    batch.append(self._nth_payload(name, payload, count + len(batch)))
+                    if len(batch) == BATCH:
+                        batch, full = [], batch
+                        count += await self._schedule_batch(name, full, due, now)
+        except trio.Cancelled:
+            batch = []
+            raise
+        finally:
+            if batch:
+                count += await self._schedule_batch(name, batch, due, now)
+        return count
+
+    def _iterable(self, payloads: object) -> Iterable[object]:
+        if isinstance(payloads, str | bytes | Mapping) or not isinstance(payloads, Iterable):
+            raise InputError(f"schedule_many needs an iterable of payloads, got {shorten(payloads)}")
+        return payloads
+
+    def _nth_payload(self, name: str, payload: object, index: int) -> str:
+        try:
+            return self._payload(name, payload)
+        except InputError as error:
+            problems = {f"$[{index}]{path[1:]}": text for path, text in error.problems.items()}
+            raise InputError(f"payload [{index}] of schedule_many: {error}", problems=problems) from error
+
+    async def _schedule_batch(self, name: str, batch: list[str], due: float, now: float) -> int:
+        owner = self._pass
+        n = owner.activation.n
+        total = len(batch)
+        if owner.replay is not None:
+            replay = owner.replay
+            batch = [text for text in batch if replay.match("schedule", name, text) is UNMATCHED]
+        if owner.buffer is not None:
+            owner.buffer.schedules.append(c.ScheduleMany(n, name, batch, due - now))
+            await trio.lowlevel.checkpoint()
+        elif batch:
+            await owner.actor.ask(c.ScheduleMany(n, name, batch, due), owner)
+        else:
+            await trio.lowlevel.checkpoint()
+        return total
+
+    async def wait_for_event(
+        self,
+        name: str,
+        *,
+        action: str,
+        payload: object = None,
+        timeout: object = None,
+        on_timeout: str | None = None,
+    ) -> ScheduledStep:
+        """Keep the run open until the event `name`; then `action` runs with `payload`, the event under `ctx.event`.
+
+        Past `timeout` (as a delay is written) the step `on_timeout` runs with the same payload instead, or, without
+        one, the wait fails with `StepTimeout`.
+        """
+        self._check_shaping("wait_for_event")
+        owner = self._pass
+        step = self._action(action)
+        event = event_name(name)
+        text = self._payload(step, payload)
+        fallback = "" if on_timeout is None else self._action(on_timeout)
+        if fallback:
+            self._payload(fallback, payload)
+        if timeout is None and fallback:
+            raise InputError(f"on_timeout={on_timeout!r} without timeout=: give the delay after which it runs")
+        now = owner.actor.kernel.clock.now()
+        deadline = 0.0 if timeout is None else now + seconds(timeout, "timeout")
+        if owner.replay is not None:
+            found = owner.replay.match("wait", f"{event}\n{step}", text)
+            if isinstance(found, int):
+                await trio.lowlevel.checkpoint()
+                return ScheduledStep(owner, found, moment(deadline) if deadline else None)
+        if owner.buffer is not None:
+            raise HookRestriction('wait_for_event in a commit="on_success" step: it cannot be taken back')
+        n = await owner.actor.ask(
+            c.OpenWait(owner.activation.n, step, text, event, deadline, fallback), owner
+        )
+        assert isinstance(n, int)
+        return ScheduledStep(owner, n, moment(deadline) if deadline else None)
+
+    def _check_shaping(self, what: str) -> None:
+        owner = self._pass
+        actor = owner.actor
+        if owner.is_hook:
+            raise HookRestriction(f"{what} in the hook {self.step_id!r}: the run is ending; do it in a step")
+        if actor.is_over:
+            raise over(actor.state)
+        if owner.ended:
+            raise RunOver(
+                f"{what}: this context belongs to a pass of {self.step_id!r} that has ended", run_id=self.run_id
+            )
+
+    def _action(self, action: object) -> str:
+        name = action if isinstance(action, str) else getattr(action, "__name__", None)
+        definition = self._pass.actor.definition
+        if isinstance(name, str) and name in definition.steps and name != START and name not in HOOKS:
+            return name
+        raise InputError(
+            f"{shorten(action)} is not an action of {definition.workflow_id!r}; its actions are "
+            f"{', '.join(sorted(actions_of(definition))) or 'none'}"
+        )
+
+    def _payload(self, name: str, payload: object) -> str:
+        actor = self._pass.actor
+        what = f"payload for {name!r}"
+        text = actor.definition.steps[name].payload.unstructure(payload, what)
+        actor.kernel.check_payload(text, what)
+        return text
+
+    def _key(self, key: object) -> str:
+        if key is None:
+            return ""
+        if not isinstance(key, str) or not key:
+            raise InputError(f"key={shorten(key)}: give a non-empty string")
+        return key
+
+    # --- results and the outside world
+
+    async def once(self, name: str, function: Callable[..., Awaitable[object]], *args: object) -> object:
+        """Run an async function and journal its result (JSON); a later attempt of this step gets the journaled one.
+
+        The function runs again only if the process died between its return and the commit.
+        """
+        owner = self._pass
+        if not isinstance(name, str) or not name:
+            raise InputError(f"once({shorten(name)}, …): the name is a non-empty string")
+        if not callable(function):
+            raise InputError(f"once({name!r}, {shorten(function)}): give an async function")
+        known = owner.activation.once.get(name)
+        if known is not None:
+            await trio.lowlevel.checkpoint()
+            return decode(known)
+        found = function(*args)
+        if not hasattr(found, "__await__"):
+            raise InputError(f"once({name!r}, {shorten(function)}): the function is not async")
+        text = encode(await found, unstructure)
+        owner.actor.kernel.check_payload(text, f"result of once({name!r})")
+        with trio.CancelScope(shield=True):  # it has happened outside: forgetting it would make it happen again
+            recorded = await owner.actor.ask(c.RecordOnce(owner.activation.n, name, text), owner)
+        return decode(str(recorded))
+
+    async def step_result(self, step_id: str) -> object:
+        """The output of the latest finished activation of a step of this run; `InputError` if there is none."""
+        owner = self._pass
+        if step_id not in owner.actor.definition.steps:
+            raise InputError(f"{shorten(step_id)} is not a step of {self.workflow_id!r}")
+        found = await owner.actor.ask_read(lambda state: state.outputs.get(step_id), owner)
+        if found is None:
+            raise InputError(f"step {step_id!r} of run {self.run_id!r} has no result yet")
+        return owner.actor.definition.steps[step_id].output.structure(str(found), f"output of {step_id!r}")
+
+    async def emit(self, name: str, data: object = None) -> None:
+        """A custom event on the run's stream, of kind `name`."""
+        owner = self._pass
+        kind = event_name(name)
+        text = encode(data, unstructure)
+        owner.actor.kernel.check_payload(text, f"data of event {name!r}")
+        if owner.replay is not None and owner.replay.match("emit", kind, text) is not UNMATCHED:
+            await trio.lowlevel.checkpoint()
+            return
+        if owner.buffer is not None:
+            owner.buffer.emits.append(c.Emit(owner.activation.n, kind, text))
+            await trio.lowlevel.checkpoint()
+            return
+        await owner.actor.ask(c.Emit(owner.activation.n, kind, text), owner)
+
+    async def bail(self, output: object = None) -> None:
+        """End the run now as completed, with this output: live steps are cancelled and awaited, pending ones dropped."""
+        owner = self._pass
+        self._check_shaping("bail")
+        if owner.buffer is not None:
+            raise HookRestriction('bail in a commit="on_success" step: it cannot be taken back')
+        text = owner.actor.definition.output.unstructure(output, "output of bail")
+        owner.actor.kernel.check_payload(text, "output of bail")
+        await owner.actor.ask(c.Bail(owner.activation.n, text), owner)
+        await trio.sleep_forever()  # the run cancels this step, as every other
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry run, step and attempt, and stay readable in the run's history."""
+        return _StepLog(self._pass)
+
+    def __repr__(self) -> str:
+        return f"<Context of step {self.step_id!r}, activation {self.activation_id}, run {self.run_id!r}>"
+
+
+class _StepLog(logging.LoggerAdapter[logging.Logger]):
+    def __init__(self, owner: Pass) -> None:
+        state = owner.actor.state
+        self._pass = owner
+        super().__init__(
+            LOG,
+            {
+                "run_id": state.run_id,
+                "workflow_id": state.workflow_id,
+                "step_id": owner.activation.step,
+                "activation_id": owner.activation_id,
+                "attempt": owner.activation.attempt,
+            },
+        )
+
+    def process(
+        self, msg: object, kwargs: MutableMapping[str, object]
+    ) -> tuple[object, MutableMapping[str, object]]:
+        extra = kwargs.get("extra")
+        kwargs["extra"] = {**(extra if isinstance(extra, Mapping) else {}), **(self.extra or {})}
+        return msg, kwargs
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
+        """Log, and keep the line in the run's history, whatever the logging configuration lets through."""
+        super().log(level, msg, *args, **kwargs)  # type: ignore[arg-type]  # handed on as it came
+        self._pass.actor.kernel.keep_log(self._pass, level, _format(msg, args))
+
+
+def _format(msg: object, args: tuple[object, ...]) -> str:
+    text = str(msg)
+    if args:
+        try:
+            text = text % (args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args)
+        except (TypeError, ValueError, KeyError):
+            text = f"{text} {args!r}"
+    return text.encode("utf-8", "replace").decode()[:4000]
+
+
+def event_name(name: object) -> str:
+    """The name of an event: a non-empty string of at most 512 bytes."""
+    from .run_store import check_key
+
+    try:
+        return check_key(name)
+    except Exception as error:
+        raise InputError(f"event name {shorten(name)}: {error}") from None
+
+
+def actions_of(definition: Definition) -> list[str]:
+    """What may be scheduled."""
+    return [name for name in definition.steps if name != START and name not in HOOKS]
+
+
+__all__ = ["Context", "Phase", "ScheduledStep", "StateTypeError"]

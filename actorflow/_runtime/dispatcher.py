@@ -1,0 +1,148 @@
+"""Who turns the crank: turns for the runs that have messages, one commit over all of them, then the consequences.
+
+What lives here: `Dispatcher`, one task per runtime, and with it the group commit: what arrived in any run while a
+commit was under way goes into the next one. What does not: what a turn decides (`supervisor`), the bytes
+(`journals`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+
+from ..abc import Append
+from ..errors import ActorflowError, JournalError
+
+if TYPE_CHECKING:
+    from .kernel import Kernel
+    from .supervisor import RunActor
+
+
+class Dispatcher:
+    """Gives turns to run actors and commits what they decide."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._ready: deque[RunActor] = deque()
+        self._task: trio.lowlevel.Task | None = None
+        self._busy = False
+        self._idle: list[trio.Event] = []
+        self._dead = False
+
+    def wake(self, actor: RunActor) -> None:
+        """Give `actor` a turn soon."""
+        if not actor.queued:
+            actor.queued = True
+            self._ready.append(actor)
+            if self._task is not None:
+                task, self._task = self._task, None
+                trio.lowlevel.reschedule(task)
+
+    async def run(self) -> None:
+        """Turn the crank until cancelled; a commit under way is always finished."""
+        try:
+            await self._crank()
+        finally:
+            self._dead = True
+            self._tell_idle()
+
+    async def _crank(self) -> None:
+        while True:
+            if not self._ready:
+                await self._sleep()
+            # One more tick: whoever is runnable now may add to this round. With ten callers that doubles its size.
+            await trio.lowlevel.checkpoint()
+            self._busy = True
+            try:
+                with trio.CancelScope(shield=True):  # bounded by one commit
+                    await self._round()
+            finally:
+                self._busy = False
+
+    def _tell_idle(self) -> None:
+        for event in self._idle:
+            event.set()
+        self._idle.clear()
+
+    async def _sleep(self) -> None:
+        self._tell_idle()
+        self._task = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._task = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is left to be decided or committed."""
+        return bool(self._ready or self._busy) and not self._dead
+
+    async def idle(self) -> None:
+        """Wait until nothing is left to be decided or committed."""
+        while self.busy:
+            event = trio.Event()
+            self._idle.append(event)
+            await event.wait()
+
+    async def _round(self) -> None:
+        kernel = self._kernel
+        turned: list[RunActor] = []
+        appends: list[Append] = []
+        writers: list[RunActor] = []
+        ready, self._ready = self._ready, deque()
+        for actor in ready:
+            actor.queued = False
+            if actor.broken is not None:
+                continue
+            if not actor.is_over:
+                actor.turn()
+            turned.append(actor)
+            if actor.volatile:
+                actor.act()
+                if not actor.is_over:
+                    continue
+            append = actor.append()
+            if append is not None:
+                appends.append(append)
+                writers.append(actor)
+        if appends:
+            error = await self._commit(appends)
+            if error is not None:
+                for actor in writers:
+                    kernel.broken(actor, error)
+        for actor in turned:
+            if actor.broken is None:
+                actor.act()
+            if len(actor.mailbox) and actor.broken is None:
+                self.wake(actor)
+
+    async def _commit(self, appends: list[Append]) -> ActorflowError | None:
+        kernel = self._kernel
+        began = kernel.clock.elapsed()
+        try:
+            async with kernel.commit_lock:
+                written = await kernel.journal.commit(appends)
+        except ActorflowError as error:
+            return error
+        except Exception as error:  # a journal of somebody else's making: its errors are the journal's
+            text = f"the journal {kernel.journal.url} failed: {type(error).__name__}: {error}"
+            found = JournalError(text)
+            found.__cause__ = error
+            return found
+        kernel.committed(appends, written, kernel.clock.elapsed() - began)
+        return None
+
+    async def flush(self) -> None:
+        """Bring what volatile runs still keep to themselves into their journal, so that it can be read."""
+        kernel = self._kernel
+        appends = [
+            append
+            for actor in list(kernel.actors.values())
+            if actor.volatile and actor.broken is None and (append := actor.append()) is not None
+        ]
+        if appends:
+            await kernel.commit(appends)

@@ -1,0 +1,294 @@
+"""A run as its users hold it.
+
+What lives here: `Run`, which finds the run wherever it is: live in this runtime, or only in the journal. What does
+not: the actor (`supervisor`), the records (`records`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+from .._authoring.definition import Definition
+from .._authoring.schema import PLAIN, unstructure
+from .._core import commands as c
+from .._core import facts as f
+from .._core.lifecycle import RUN_OVER, RunStatus, StepStatus
+from .._core.run_state import RunState
+from .._core.store_state import value_of
+from .._core.values import decode, encode
+from ..errors import ActorflowError, InputError, RunCancelled, RunFailed, RunOver
+from .context import event_name
+from .events import EventStream
+from .forking import fork_run
+from .inspect import (
+    check_seq,
+    check_values,
+    describe_state,
+    failures,
+    history_of,
+    load,
+    rebuild,
+    unknown,
+    values_after,
+)
+from .records import Fact, RunDescription, RunOutcome, counts, step_records
+
+if TYPE_CHECKING:
+    from .runtime import Runtime
+    from .supervisor import RunActor
+
+
+T = TypeVar("T")
+
+
+class Run:
+    """One run of a workflow. Handles are cheap; any number may stand for one run."""
+
+    __slots__ = ("_actor", "_runtime", "run_id", "workflow_id")
+
+    run_id: str
+    workflow_id: str
+
+    def __init__(self, runtime: Runtime, run_id: str, workflow_id: str, actor: RunActor | None) -> None:
+        self._runtime = runtime
+        self.run_id = run_id
+        self.workflow_id = workflow_id
+        self._actor = actor
+
+    def __repr__(self) -> str:
+        return f"<Run {self.run_id!r} of {self.workflow_id!r}>"
+
+    # --- where it is
+
+    def _live(self) -> RunActor | None:
+        """The actor, if the run is in this runtime's memory."""
+        self._runtime._kernel.check_open()
+        current = self._runtime._kernel.actors.get(self.run_id)
+        if current is not None:
+            self._actor = current
+        return self._actor
+
+    async def _acting(self) -> RunActor | None:
+        """The actor, taking the run up if it is only in the journal; None if it is over."""
+        actor = self._live()
+        if actor is None:
+            actor = self._actor = await self._runtime._take_up(self.run_id)
+        return actor
+
+    def _definition(self) -> Definition | None:
+        return self._runtime._kernel.definitions.get(self.workflow_id)
+
+    async def _look(self, look: Callable[[RunState], T]) -> T:
+        """What `look` finds in the state of the run, wherever it is; nothing that is not durable yet."""
+        actor = self._live()
+        if actor is not None and actor.broken is None:
+            return await actor.inspect(look)
+        return look(rebuild(await load(self._runtime._kernel.journal, self.run_id)))
+
+    # --- how it ends
+
+    async def wait(self) -> RunOutcome:
+        """How the run settled, as soon as it is completed, failed, cancelled or suspended.
+
+        Never raises for what the run did. Raises `Deadlock` if the waiting step is what the run waits for,
+        `JournalError` if the journal stopped it, `RuntimeClosed` if the runtime's block ends first.
+        """
+        runtime = self._runtime
+        runtime._kernel.check_open()
+        with runtime._waiting_for(self.run_id):
+            while True:
+                actor = await self._acting()
+                if actor is None:
+                    return await self._stored_outcome()
+                await actor.settled()
+                if actor.broken is None:
+                    return self._outcome_of(actor.state, actor)
+
+    async def _stored_outcome(self) -> RunOutcome:
+        state = rebuild(await load(self._runtime._kernel.journal, self.run_id))
+        return self._outcome_of(state, None)
+
+    def _outcome_of(self, state: RunState, actor: RunActor | None) -> RunOutcome:
+        found = failures(state, actor.causes if actor is not None else None)
+        values = actor.final_state if actor is not None and actor.final_state is not None else state.store.values
+        completed = state.status is RunStatus.COMPLETED
+        return RunOutcome(
+            run_id=self.run_id,
+            status=state.status,
+            output=self._output(state.output) if completed else None,
+            error=None if completed or not found else found[0],
+            failures=found,
+            state={key: value_of(value) for key, value in values.items()},
+            steps=step_records(state),
+        )
+
+    def _output(self, text: str) -> object:
+        definition = self._definition()
+        schema = PLAIN if definition is None else definition.output
+        if text == "null":
+            return None
+        try:
+            return schema.structure(text, f"output of run {self.run_id!r}")
+        except InputError:
+            return decode(text)  # the workflow has changed since: what the run gave is still what it gave
+
+    async def result(self) -> object:
+        """The output of the run. Raises `RunFailed`, `RunCancelled` or `RunSuspended`, and what `wait` raises."""
+        outcome = await self.wait()
+        if outcome.status is RunStatus.FAILED:
+            first = outcome.failures[0] if outcome.failures else None
+            text = f"run {self.run_id!r} of {self.workflow_id!r} failed: {first}"
+            if len(outcome.failures) > 1:
+                text += f" (and {len(outcome.failures) - 1} more)"
+            raise RunFailed(text, run_id=self.run_id, failures=outcome.failures) from first
+        if outcome.status is RunStatus.CANCELLED:
+            reason = await self._look(lambda state: state.reason)
+            why = f": {reason}" if reason else ""
+            raise RunCancelled(f"run {self.run_id!r} was cancelled{why}", run_id=self.run_id, reason=reason)
+        return outcome.output
+
+    # --- acting on it
+
+    async def send_event(self, name: str, data: object = None) -> None:
+        """Deliver a named event to this run; it is kept if no step waits for it yet. Returns once journaled.
+
+        Raises `RunOver` after the end, `InputError` for a bad name or bad data.
+        """
+        event = event_name(name)
+        actor = await self._acting()
+        definition = self._definition()
+        schema = definition.events.get(event) if definition is not None else None
+        what = f"data of event {name!r}"
+        text = encode(data, unstructure) if schema is None else schema.check(data, what)
+        self._runtime._kernel.check_payload(text, what)
+        if actor is None:
+            raise self._over(await self.status())
+        self._runtime._kernel.check_accepting()
+        await actor.ask(c.SendEvent(event, text))
+
+    def _over(self, status: RunStatus) -> RunOver:
+        return RunOver(f"run {self.run_id!r} is over ({status.value})", run_id=self.run_id)
+
+    async def cancel(self, reason: str = "") -> None:
+        """End the run as cancelled; returns when it is over. A second call, and one after the end, is harmless."""
+        if not isinstance(reason, str):
+            raise InputError(f"cancel({reason!r}): the reason is text")
+        actor = await self._acting()
+        if actor is None or actor.is_over:
+            await trio.lowlevel.checkpoint()
+            return
+        await actor.control(c.CancelRun(reason))
+        await actor.settled()
+
+    async def fork(self, *, at: int | None = None, before: str | None = None, run_id: str | None = None) -> Run:
+        """A new, running run that starts from this one's journal.
+
+        Args:
+            at: the last fact that the new run shares.
+            before: a step id (just before its first activation) or an activation id, instead of `at`.
+            run_id: the id of the new run.
+
+        Raises `RunOver` if the values that it needs are gone, `InputError` for a fact or step that is not there.
+        """
+        return await fork_run(self._runtime, self.run_id, at=at, before=before, new_id=run_id)
+
+    # --- looking at it
+
+    async def status(self) -> RunStatus:
+        """What the run is doing."""
+        actor = self._live()
+        if actor is not None and actor.broken is None:
+            await trio.lowlevel.checkpoint()
+            return actor.state.status if actor.ended else RunStatus.RUNNING
+        header = await self._runtime._kernel.journal.header(self.run_id)
+        if header is None:
+            raise unknown(self.run_id)
+        return header.status
+
+    async def progress(self) -> tuple[Mapping[StepStatus, int], int]:
+        """Steps by status, and the number of keys in the store: cheap, for a display that refreshes often."""
+        return await self._look(lambda state: (counts(state), len(state.store.values)))
+
+    async def describe(self) -> RunDescription:
+        """Everything that can be told of the run: every step, the open waits, the error."""
+        runtime = self._runtime
+        journal = runtime._kernel.journal
+        runtime._kernel.check_open()
+        await runtime._kernel.dispatcher.flush()
+        header = await journal.header(self.run_id)
+        if header is None:
+            raise unknown(self.run_id)
+        actor = self._live()
+        children = await journal.headers(parent_id=self.run_id)
+        causes = actor.causes if actor is not None else None
+        trouble = runtime.unrecovered.get(self.run_id)
+        try:
+            return await self._look(
+                lambda state: describe_state(state, header, children=children, causes=causes, recovery_error=trouble)
+            )
+        except ActorflowError as error:
+            if trouble is None:
+                raise
+            bare = RunState(self.run_id, workflow_id=header.workflow_id, status=header.status)
+            return describe_state(bare, header, children=children, recovery_error=trouble or error)
+
+    async def state(self) -> dict[str, object]:
+        """A consistent snapshot of the run store. Raises `RunOver` after the end, unless the workflow keeps it."""
+        status, values = await self._look(
+            lambda state: (state.status, {key: value_of(value) for key, value in state.store.values.items()})
+        )
+        if status in RUN_OVER and not self._keeps():
+            raise self._over(status)
+        return values
+
+    def _keeps(self) -> bool:
+        definition = self._definition()
+        return definition is not None and definition.plan.keep_state
+
+    async def state_at(self, seq: int) -> dict[str, object]:
+        """The run store as it was after fact `seq`. Raises `RunOver` when the values are gone."""
+        facts = await self._facts()
+        check_seq(seq, len(facts))
+        header = await self._runtime._kernel.journal.header(self.run_id)
+        if header is not None:
+            check_values(header, self._keeps())
+        return values_after(self.run_id, facts, seq)
+
+    async def history(self) -> list[Fact]:
+        """The facts of the run, in order."""
+        return history_of(await self._facts())
+
+    async def _facts(self) -> Sequence[f.Fact]:
+        kernel = self._runtime._kernel
+        kernel.check_open()
+        await kernel.dispatcher.flush()
+        if await kernel.journal.header(self.run_id) is None:
+            raise unknown(self.run_id)
+        return await kernel.journal.read(self.run_id)
+
+    @asynccontextmanager
+    async def events(self, after: int = 0) -> AsyncIterator[EventStream]:
+        """`async with run.events() as stream: async for event in stream`: ordered, numbered, from `after` on.
+
+        The stream never blocks the run. A reader that falls far behind gets an event of kind "missed", whose data
+        says how many it missed. The last event is "run-completed", "run-failed" or "run-cancelled".
+        """
+        if isinstance(after, bool) or not isinstance(after, int) or after < 0:
+            raise InputError(f"events(after={after!r}): give the number of an event, 0 for all")
+        stream = EventStream(self.run_id, after)
+        actor = self._live()
+        live = actor is not None and actor.broken is None and not actor.is_over
+        if live and actor is not None:
+            actor.streams.append(stream)
+        try:
+            stream.prime(await self._facts())
+            if not live:
+                stream.finish()
+            yield stream
+        finally:
+            if actor is not None and stream in actor.streams:
+                actor.streams.remove(stream)

@@ -1,0 +1,189 @@
+"""Reading runs from a journal without taking them up: also one that another process owns.
+
+What lives here: folding stored facts into a state, for looking only. What does not: going on with a run (`recovery`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from .._core import facts as f
+from .._core.durations import moment
+from .._core.lifecycle import RUN_OVER, RunStatus
+from .._core.policies import Limits
+from .._core.run_state import RunState, apply, fold
+from .._core.state_text import load_state
+from .._core.store_state import value_of
+from .._core.values import decode
+from .._ids import activation_id
+from ..abc import Journal, RunHeader, StoredRun
+from ..errors import ActorflowError, InputError, JournalCorrupt, RunNotFound, RunOver, StepFailed
+from .events import kind_of
+from .records import Fact, RunDescription, counts, step_records, summary, waits
+
+
+def rebuild(stored: StoredRun) -> RunState:
+    """The state of a stored run. Raises `JournalCorrupt` if its facts do not fit together."""
+    run_id = stored.header.run_id
+    try:
+        if stored.snapshot is not None:
+            state = load_state(run_id, stored.snapshot)
+        else:
+            state = RunState(run_id)
+        return fold(state, stored.facts)
+    except ActorflowError:
+        raise
+    except Exception as error:  # facts that do not fit fail in any way; the run is left as it is
+        raise JournalCorrupt(
+            f"run {run_id!r}: its facts do not fit together ({type(error).__name__}: {error}); "
+            "restore the journal from a backup",
+            run_id=run_id,
+        ) from error
+
+
+async def load(journal: Journal, run_id: str) -> StoredRun:
+    """The stored run; `RunNotFound` if there is none."""
+    stored = await journal.load(run_id)
+    if stored is None:
+        raise unknown(run_id)
+    return stored
+
+
+def unknown(run_id: object) -> RunNotFound:
+    """The error for an id that no run has."""
+    return RunNotFound(
+        f"no run {run_id!r} in this journal; list_runs() (or `actorflow runs`) shows what there is",
+        run_id=str(run_id),
+    )
+
+
+def describe_state(
+    state: RunState,
+    header: RunHeader,
+    *,
+    children: Sequence[RunHeader] = (),
+    causes: Mapping[int, BaseException] | None = None,
+    recovery_error: ActorflowError | None = None,
+) -> RunDescription:
+    """Everything that can be told of a run."""
+    return RunDescription(
+        **attrs.asdict(summary(attrs.evolve(header, status=state.status, ended_at=state.ended_at)), recurse=False),
+        counts=counts(state),
+        steps=step_records(state),
+        waits=waits(state),
+        children=tuple(summary(child) for child in children),
+        error=next(iter(failures(state, causes)), None) if state.status is not RunStatus.COMPLETED else None,
+        recovery_error=recovery_error,
+    )
+
+
+def failures(state: RunState, causes: Mapping[int, BaseException] | None = None) -> tuple[StepFailed, ...]:
+    """The failed steps of a run, in order, as errors."""
+    found = []
+    for n in state.failures:
+        _, step, _, attempts, _, error_type, message, *_ = state.done[n]
+        error = StepFailed(
+            run_id=state.run_id,
+            step_id=step,
+            activation_id=activation_id(state.prefix, n),
+            attempts=attempts,
+            error_type=error_type,
+            message=message,
+        )
+        error.__cause__ = (causes or {}).get(n)
+        found.append(error)
+    return tuple(found)
+
+
+def history_of(facts: Sequence[f.Fact], first: int = 1) -> list[Fact]:
+    """Facts as users see them."""
+    return [Fact(seq, kind_of(fact), moment(fact.at), _fields(fact)) for seq, fact in enumerate(facts, first)]
+
+
+_TEXTS = frozenset({"payload", "output", "data", "input", "headers", "value"})
+
+
+def _fields(fact: f.Fact) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    for attribute in attrs.fields(type(fact)):
+        name = attribute.name
+        value: object = getattr(fact, name)
+        if name == "at":
+            continue
+        if (name in _TEXTS and value) or (name == "argument" and isinstance(value, str) and value):
+            value = decode(str(value))
+        elif name == "payloads":
+            value = [decode(text) for text in value] if isinstance(value, list) else value
+        elif name == "values" and isinstance(value, Mapping):
+            value = {key: decode(text) for key, text in value.items()}
+        fields[name] = value
+    return fields
+
+
+def check_seq(seq: object, last: int) -> int:
+    """`seq` as the number of a fact of a run that has `last` of them; `InputError` otherwise."""
+    if isinstance(seq, bool) or not isinstance(seq, int) or not 0 <= seq <= last:
+        raise InputError(f"{seq!r} is not the number of a fact of this run; it has facts 1 to {last}")
+    return seq
+
+
+def values_after(run_id: str, facts: Sequence[f.Fact], seq: int) -> dict[str, object]:
+    """The run store as it was after fact `seq`."""
+    state = RunState(run_id)
+    for fact in facts[:seq]:
+        apply(state, fact)
+    return {key: value_of(value) for key, value in state.store.values.items()}
+
+
+def check_values(header: RunHeader, keep_state: bool) -> None:
+    """Raise `RunOver` if the values of a finished run are gone."""
+    if header.status in RUN_OVER and not keep_state:
+        raise RunOver(
+            f"run {header.run_id!r} is over ({header.status.value}): the values of its store are gone; "
+            "set keep_state on the workflow to keep them",
+            run_id=header.run_id,
+        )
+
+
+# --- for the command line: on anything that has a journal's reading methods
+
+
+async def describe_stored(journal: Journal, run_id: str) -> RunDescription:
+    """`Run.describe()` of a stored run."""
+    stored = await load(journal, run_id)
+    children = await journal.headers(parent_id=run_id)
+    return describe_state(rebuild(stored), stored.header, children=children)
+
+
+async def state_stored(journal: Journal, run_id: str, at: int | None = None) -> dict[str, object]:
+    """`Run.state()`, or `state_at(at)`, of a stored run."""
+    stored = await load(journal, run_id)
+    if at is None:
+        state = rebuild(stored)
+        if stored.header.status in RUN_OVER and not state.store.values:
+            check_values(stored.header, keep_state=False)
+        return {key: value_of(value) for key, value in state.store.values.items()}
+    facts = await journal.read(run_id)
+    check_seq(at, len(facts))
+    if stored.header.status in RUN_OVER and values_dropped(facts):
+        check_values(stored.header, keep_state=False)
+    return values_after(run_id, facts, at)
+
+
+def values_dropped(facts: Sequence[f.Fact]) -> bool:
+    """Whether these are the facts of a finished run whose values are gone."""
+    return any(
+        (isinstance(fact, f.OperationApplied) and fact.argument is None and fact.verb not in ("pop", "delete"))
+        or (isinstance(fact, f.StateSeeded) and not fact.values)
+        or (isinstance(fact, f.TransactionApplied) and all(argument is None for _, _, argument in fact.operations))
+        for fact in facts
+    )
+
+
+async def history_stored(journal: Journal, run_id: str) -> list[Fact]:
+    """`Run.history()` of a stored run."""
+    if await journal.header(run_id) is None:
+        raise unknown(run_id)
+    return history_of(await journal.read(run_id))

@@ -1,0 +1,197 @@
+"""The services that all runs of one runtime share, in one record: clock, journal, pool, timers, definitions, counters.
+
+What lives here: `Kernel` and the small duties that belong to no run in particular. What does not: the face that
+users see (`runtime`), taking runs up (`recovery`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from .._authoring.definition import Definition
+from .._core import commands as c
+from .._core.policies import Limits
+from .._core.run_state import RunState
+from .._core.state_text import dump_state
+from .._core.values import size_of
+from .._ids import activation_id
+from ..abc import Append, Instrument, Journal
+from ..errors import ActorflowError, RuntimeClosed, StepFailed, ValueTooLarge
+from .branches import Branches
+from .clock import RunClock, WriterThread
+from .dispatcher import Dispatcher
+from .mailbox import Message
+from .run_store import ENCODER
+from .timers import Timers
+
+if TYPE_CHECKING:
+    from .passes import Pass
+    from .run_store import _Encoder
+    from .supervisor import RunActor
+
+LOG: Final = logging.getLogger("actorflow")
+
+STEP_THREADS: Final = 40
+"""Worker threads for plain-function steps, of our own: trio's default limiter belongs to the host application."""
+
+SNAPSHOT_MIN_BYTES: Final = 4 * 1024 * 1024
+"""Journal bytes of a run before its first snapshot: folding them takes about a tenth of a second."""
+
+SNAPSHOT_FACTOR: Final = 3
+"""A further snapshot is due when the facts since the last are this many times its size: the total cost of snapshots
+stays below half of that of the facts."""
+
+
+class Kernel:
+    """What the runs of one runtime share."""
+
+    def __init__(
+        self, *, clock: RunClock, journal: Journal, limits: Limits, definitions: Mapping[str, Definition]
+    ) -> None:
+        self.clock = clock
+        self.journal = journal
+        self.limits = limits
+        self.definitions = dict(definitions)
+        self.instruments: Sequence[Instrument] = ()
+        self.actors: dict[str, RunActor] = {}
+        self.broken_runs: dict[str, ActorflowError] = {}
+        self.dispatcher = Dispatcher(self)
+        self.timers = Timers(clock)
+        self.writer = WriterThread(clock)
+        self.step_threads = trio.CapacityLimiter(STEP_THREADS)
+        self.branches: Branches
+        self.created = 0
+        self.closing = False
+        self.closed = False
+        self.facts = 0
+        self.commits = 0
+        self.commit_seconds = 0.0
+        self.late_replies = 0
+        self.restarts = 0
+        self.repair: trio.Event | None = None
+        self.commit_lock = trio.Lock()
+        self._encoders: dict[int, tuple[Definition, _Encoder]] = {}
+
+    def start_services(self, nursery: trio.Nursery) -> None:
+        """Start the tasks of the runtime."""
+        self.branches = Branches(nursery)
+        self.branches.spread = 1 if self.journal.durable else 8
+        nursery.start_soon(self.dispatcher.run, name="actorflow dispatcher")
+        nursery.start_soon(self.timers.run, name="actorflow timers")
+
+    def check_open(self) -> None:
+        """Raise `RuntimeClosed` when the block is over."""
+        if self.closed:
+            raise RuntimeClosed("the runtime's block is closed; open a new one with open_runtime()")
+
+    def check_accepting(self) -> None:
+        """Raise `RuntimeClosed` when the block is ending or over: nothing new is taken on."""
+        if self.closing:
+            raise RuntimeClosed("the runtime's block is ending; open a new one with open_runtime()")
+
+    async def commit(self, appends: Sequence[Append]) -> None:
+        """A commit outside the dispatcher's rounds, between two of them."""
+        async with self.commit_lock:
+            await self.journal.commit(appends)
+
+    def next_created(self) -> int:
+        """The place of a new run in the order of the journal's runs."""
+        self.created += 1
+        return self.created
+
+    # --- helping hands for steps
+
+    def encoder(self, definition: Definition, run_id: str) -> _Encoder:
+        """The checker of store arguments for one workflow."""
+        found = self._encoders.get(id(definition))
+        if found is None:
+            found = (definition, ENCODER(definition.state, self.limits.value_bytes, run_id))
+            self._encoders[id(definition)] = found
+        return found[1]
+
+    def check_payload(self, text: str, what: str) -> None:
+        """Raise `ValueTooLarge` for a payload, input, event or output over the limit."""
+        limit = self.limits.payload_bytes
+        if len(text) * 4 <= limit:
+            return
+        size = size_of(text)
+        if size > limit:
+            raise ValueTooLarge(
+                f"{what} has {size} bytes, the limit is {limit}; pass a reference instead, "
+                "or raise Limits(payload_bytes=…)",
+                limit=limit,
+                size=size,
+                what="payload_bytes",
+            )
+
+    def keep_log(self, owner: Pass, level: int, message: str) -> None:
+        """Put a logged line into the run's history, in order with what the step sends."""
+        actor = owner.actor
+        if actor.broken is not None or actor.is_over:
+            return
+        command = c.Log(owner.activation.n, owner.activation.attempt, level, message)
+        actor.mailbox.put(Message(command, origin=owner))
+        self.dispatcher.wake(actor)
+
+    # --- news from the runs
+
+    def run_ended(self, actor: RunActor) -> None:
+        """A run is over."""
+        for instrument in self.instruments:
+            instrument.run_ended(actor.state.run_id, actor.state.status)
+
+    def committed(self, appends: Sequence[Append], written: int, seconds: float) -> None:
+        """A commit is durable."""
+        self.commits += 1
+        self.commit_seconds = seconds if self.commits == 1 else 0.9 * self.commit_seconds + 0.1 * seconds
+        facts = sum(len(append.facts) for append in appends)
+        for append in appends:
+            actor = self.actors.get(append.run_id)
+            if actor is None:
+                continue
+            if append.snapshot is not None:
+                actor.snapshot_bytes, actor.frame_bytes = len(append.snapshot), 0
+            elif facts:
+                actor.frame_bytes += written * len(append.facts) // facts
+            if actor.is_over:
+                self.actors.pop(append.run_id, None)
+        for instrument in self.instruments:
+            instrument.committed(facts, len(appends), seconds)
+
+    def broken(self, actor: RunActor, error: ActorflowError) -> None:
+        """The journal refused the facts of a run: it stops here, and goes on when writing works again."""
+        LOG.error("run %s stops: %s", actor.state.run_id, error)
+        actor.fail(error)
+        self.broken_runs[actor.state.run_id] = error
+        if self.repair is not None:
+            self.repair.set()
+
+    def snapshot_of(self, actor: RunActor) -> str | None:
+        """The state of a run as text, when its journal has grown enough to be worth it."""
+        if actor.volatile or actor.is_over:
+            return None
+        if actor.frame_bytes < max(SNAPSHOT_MIN_BYTES, SNAPSHOT_FACTOR * actor.snapshot_bytes):
+            return None
+        return dump_state(actor.state)
+
+    def first_failure(self, actor: RunActor) -> StepFailed | None:
+        """The first failure of a run, as the error hook gets it."""
+        return self.failure(actor.state, actor.state.failures[0], actor.causes) if actor.state.failures else None
+
+    def failure(self, state: RunState, n: int, causes: Mapping[int, BaseException]) -> StepFailed:
+        """A failed step as an error, with its own exception as the cause while it is in this process."""
+        _, step, _, attempts, _, error_type, message, *_ = state.done[n]
+        error = StepFailed(
+            run_id=state.run_id,
+            step_id=step,
+            activation_id=activation_id(state.prefix, n),
+            attempts=attempts,
+            error_type=error_type,
+            message=message,
+        )
+        error.__cause__ = causes.get(n)
+        return error

@@ -1,0 +1,75 @@
+"""Steps that are plain functions: they run in a thread, and the verbs of their store are plain calls.
+
+What lives here: the hop there and back. What does not: the verbs (`run_store`), the step boundary (`passes`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from .passes import Pass
+
+
+async def run_in_thread(owner: Pass, data: object) -> object:
+    """The result of a plain step function, run in a worker thread under the runtime's own limiter.
+
+    A thread cannot be cancelled: the step ends when its function returns, or at its next store verb, which raises
+    `Cancelled` there.
+    """
+    context = owner.context
+    assert context is not None
+    kernel = owner.actor.kernel
+    with kernel.clock.hold():
+        return await trio.to_thread.run_sync(
+            partial(owner.step.invoke, data, Blocking(context)), limiter=kernel.step_threads
+        )
+
+
+class Blocking:
+    """The face of a context or of a store in a thread: each coroutine method is a plain call that waits.
+
+    Every call is a message to the run all the same, in the order of the calls.
+    """
+
+    __slots__ = ("_face",)
+
+    def __init__(self, face: object) -> None:
+        self._face = face
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        value: object = getattr(self._face, name)
+        if name in ("run_store", "parent_store", "root_store"):
+            return None if value is None else Blocking(value)
+        if inspect.iscoroutinefunction(value):
+            return partial(_call, value)
+        if name == "transaction":
+            return partial(_transaction, value)
+        return value
+
+    def __repr__(self) -> str:
+        return f"<plain calls to {self._face!r}>"
+
+
+def _call(function: Callable[..., object], *args: object, **kwargs: object) -> object:
+    return trio.from_thread.run(partial(function, *args, **kwargs))  # type: ignore[arg-type]  # a coroutine function
+
+
+class _transaction:  # noqa: N801 - used as a function, like the method that it stands for
+    """`with store.transaction() as tx:` for a thread."""
+
+    def __init__(self, function: Callable[..., object], *, op_id: str = "") -> None:
+        self._manager = function(op_id=op_id)
+
+    def __enter__(self) -> object:
+        return trio.from_thread.run(self._manager.__aenter__)  # type: ignore[attr-defined]  # an async context manager
+
+    def __exit__(self, *error: object) -> object:
+        return trio.from_thread.run(self._manager.__aexit__, *error)  # type: ignore[attr-defined]  # the same

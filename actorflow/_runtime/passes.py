@@ -1,0 +1,252 @@
+"""One pass of a step: from its first line to its outcome.
+
+What lives here: `Pass`, what a running step carries with it, and the step boundary, where a user's exception becomes
+the run's news. What does not: which task runs it (`branches`), what the news leads to (`decide`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._authoring.definition import BoundStep, Commit, Offload
+from .._core import commands as c
+from .._core.replay import Replay
+from .._core.run_state import Activation
+from .._core.store_state import Mark
+from .._ids import HOOK_CANCEL, HOOK_ERROR, HOOKS, activation_id
+from ..errors import NonRetryable, RunOver, StepTimeout
+from .context import Context
+from .offload import run_in_thread
+
+if TYPE_CHECKING:
+    from .branches import Worker
+    from .buffer import Buffer
+    from .supervisor import RunActor
+
+
+class Pass:
+    """One pass of one activation."""
+
+    __slots__ = (
+        "activation",
+        "actor",
+        "buffer",
+        "context",
+        "ended",
+        "mark",
+        "reads",
+        "replay",
+        "step",
+        "stop_reason",
+        "unasked_error",
+        "worker",
+    )
+
+    def __init__(self, actor: RunActor, activation: Activation) -> None:
+        self.actor = actor
+        self.activation = activation
+        self.step: BoundStep = actor.definition.steps[activation.step]
+        self.worker: Worker | None = None
+        self.stop_reason: str | None = None
+        self.ended = False
+        self.reads: dict[str, int] | None = None
+        self.mark: Mark | None = actor.state.store.marks.get(activation.n)
+        self.unasked_error: Exception | None = None
+        self.buffer: Buffer | None = None
+        self.context: Context | None = None
+        self.replay = Replay(activation.log, lenient=True) if activation.log else None
+
+    @property
+    def activation_id(self) -> str:
+        """The public id of the activation."""
+        return activation_id(self.actor.state.prefix, self.activation.n)
+
+    @property
+    def is_hook(self) -> bool:
+        """Whether this is the hook of the run's end."""
+        return self.activation.step in HOOKS
+
+    def stop(self, reason: str) -> None:
+        """Cancel it, now or when it begins."""
+        if not self.ended and self.stop_reason is None:
+            self.stop_reason = reason
+            if self.worker is not None:
+                self.worker.scope.cancel(reason=f"actorflow: {reason}")
+
+    async def run(self) -> None:
+        """Run the step and tell its run how it ended. Only what is nobody's outcome leaves: `Cancelled`, and the
+        interpreter's own exits."""
+        actor = self.actor
+        instruments = actor.kernel.instruments
+        if instruments:
+            for instrument in instruments:
+                instrument.step_started(
+                    actor.state.run_id, self.activation.step, self.activation_id, self.activation.attempt
+                )
+        try:
+            output = await self._invoke()
+        except trio.Cancelled as error:
+            self._ended_by_cancel(error)
+            raise
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            self._leave()
+            raise
+        except BaseExceptionGroup as group:
+            self._ended_by_group(group)
+        except BaseException as error:  # the step boundary: whatever a step raises is the run's news
+            self._report(self.failure(error), "failed")
+        else:
+            self._report(self._success(output), "completed")
+
+    async def _invoke(self) -> str:
+        step = self.step
+        activation = self.activation
+        context = self.context = Context(self)
+        if step.commit is Commit.ON_SUCCESS:
+            from .buffer import Buffer
+
+            self.buffer = Buffer(self)
+        data = self._hook_data() if self.is_hook else step.payload.structure(activation.payload, self._what("payload"))
+        if step.offload is Offload.THREAD:
+            call = run_in_thread(self, data)
+        else:
+            call = step.invoke(data, context)  # type: ignore[assignment]  # an awaitable, by `offload`
+        if step.timeout is None:
+            output = await call
+        else:
+            with trio.move_on_after(step.timeout) as scope:
+                output = await call
+            if scope.cancelled_caught:
+                text = f"step {activation.step!r} passed its timeout of {step.timeout:g} s"
+                raise StepTimeout(text, step_id=activation.step, seconds=step.timeout)
+        if self.is_hook and output is None:
+            return ""
+        if output is None and step.output.kind is None:
+            return "null"
+        text = step.output.unstructure(output, self._what("output"))
+        actor = self.actor
+        actor.kernel.check_payload(text, self._what("output"))
+        return text
+
+    def _what(self, noun: str) -> str:
+        activation = self.activation
+        noun = "input" if activation.step == "start" and noun == "payload" else noun
+        return f"{noun} of step {activation.step!r} (activation {self.activation_id})"
+
+    def _hook_data(self) -> object:
+        if self.activation.step == HOOK_ERROR:
+            return self.actor.kernel.first_failure(self.actor)
+        if self.activation.step == HOOK_CANCEL:
+            return self.actor.state.reason
+        return None
+
+    def _success(self, output: str) -> c.Command:
+        n = self.activation.n
+        if self.is_hook:
+            if self.unasked_error is not None:
+                return self.failure(self.unasked_error)
+            return c.FinishHook(n, output)
+        if self.unasked_error is not None:
+            return self.failure(self.unasked_error)
+        if self.buffer is not None:
+            return self.buffer.finish(output)
+        return c.FinishStep(n, output)
+
+    def failure(self, error: BaseException) -> c.Command:
+        """The news that this pass raised `error`."""
+        n = self.activation.n
+        error_type, message = type(error).__name__, _message(error)
+        if self.is_hook:
+            return c.FinishHook(n, "", error_type, message)
+        self.actor.causes[n] = error
+        retry = self.step.plan.retry
+        retryable = (
+            isinstance(error, retry.on)
+            and not isinstance(error, retry.never_on)
+            and not isinstance(error, NonRetryable | RunOver)
+        )
+        return c.FailStep(n, error_type, message, retryable, self.actor.kernel.clock.dice())
+
+    def _ended_by_cancel(self, error: trio.Cancelled) -> None:
+        own = _own_error(error)
+        if own is not None:
+            self._report(self.failure(own), "failed")
+        elif self.actor.kernel.closing and self.actor.state.phase.value == "open":
+            self._leave()
+        elif self.stop_reason is not None:
+            self._report(c.DropStep(self.activation.n), "cancelled")
+        else:
+            self._leave()
+
+    def _ended_by_group(self, group: BaseExceptionGroup[BaseException]) -> None:
+        cancels, rest = group.split(trio.Cancelled)
+        if rest is None:
+            own = _own_error_in(group)
+            if own is not None:
+                self._report(self.failure(own), "failed")
+            elif self.stop_reason is not None:
+                self._report(c.DropStep(self.activation.n), "cancelled")
+            else:
+                self._leave()
+            raise group
+        leaf = _only_leaf(rest)
+        if isinstance(leaf, KeyboardInterrupt | SystemExit):
+            self._leave()
+            raise group
+        self._report(self.failure(leaf), "failed")
+        if cancels is not None:
+            raise cancels
+
+    def _report(self, command: c.Command, result: str) -> None:
+        self._leave()
+        actor = self.actor
+        actor.tell_end(command, self)
+        for instrument in actor.kernel.instruments:
+            instrument.step_ended(actor.state.run_id, self.activation.step, self.activation_id, result)
+
+    def _leave(self) -> None:
+        self.ended = True
+        self.actor.passes.pop(self.activation.n, None)
+
+
+def _message(error: BaseException) -> str:
+    """The text of an exception, bounded: a report must not be larger than what it reports."""
+    try:
+        text = str(error)
+        text.encode()
+    except Exception as odd:  # a user's __str__ may raise anything
+        return f"<its text cannot be had: {type(odd).__name__}>"
+    return text if len(text) <= 4000 else f"{text[:4000]}… ({len(text)} characters)"
+
+
+def _own_error(error: BaseException) -> BaseException | None:
+    """The step's own exception behind a `Cancelled` that replaced it during clean-up."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        if isinstance(found, Exception) and not isinstance(found, BaseExceptionGroup):
+            return found
+        if isinstance(found, BaseExceptionGroup):
+            rest = found.split(trio.Cancelled)[1]
+            if rest is not None:
+                return _only_leaf(rest)
+        found = found.__context__
+    return None
+
+
+def _own_error_in(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    for error in group.exceptions:
+        own = _own_error_in(error) if isinstance(error, BaseExceptionGroup) else _own_error(error)
+        if own is not None:
+            return own
+    return None
+
+
+def _only_leaf(error: BaseException) -> BaseException:
+    """The one exception in a group of one, at any depth; a group of several stays what it is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

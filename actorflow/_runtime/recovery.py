@@ -1,0 +1,125 @@
+"""Taking up a stored run: fold its facts, say what the crash cut off, and let it go on.
+
+What lives here: from a `StoredRun` to a live `RunActor`, and the repair of runs whose journal failed. What does not:
+running any user code to rebuild state: there is none to run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from .._authoring.definition import Definition
+from .._core.lifecycle import RUN_OVER, RunStatus
+from .._core.run_state import RunState
+from ..abc import RunHeader, StoredRun
+from ..errors import ActorflowError, DefinitionError, RuntimeClosed
+from .inspect import load, rebuild
+from .supervisor import RunActor, interrupted_commands
+
+if TYPE_CHECKING:
+    from .kernel import Kernel
+
+REPAIR_FIRST_S: Final = 0.5
+REPAIR_MAX_S: Final = 30.0
+"""Pauses between attempts to go on with runs whose journal failed: doubling, from the first to the longest."""
+
+
+def definition_for(kernel: Kernel, header: RunHeader) -> Definition:
+    """The workflow of a stored run; `DefinitionError` if this runtime does not know it."""
+    definition = kernel.definitions.get(header.workflow_id)
+    if definition is None:
+        text = (
+            f"run {header.run_id!r} belongs to workflow {header.workflow_id!r}, which this runtime does not know; "
+            "give it to open_runtime()"
+        )
+        raise DefinitionError(text, findings=(text,), run_id=header.run_id)
+    return definition
+
+
+def check_steps(state: RunState, definition: Definition) -> None:
+    """Raise `DefinitionError` if the run still needs a step that the workflow does not have any more."""
+    needed = {item.step for item in state.armed.values()}
+    needed |= {batch.fact.step for batch in state.batches} | {item.step for item in state.live.values()}
+    gone = sorted(step for step in needed if step not in definition.steps)
+    if gone:
+        text = (
+            f"run {state.run_id!r} waits to run {', '.join(map(repr, gone))}, which workflow "
+            f"{definition.workflow_id!r} (version {definition.plan.version!r}, the run has {state.version!r}) does not "
+            "have any more; put the step back until its runs are over"
+        )
+        raise DefinitionError(text, findings=(text,), run_id=state.run_id)
+
+
+def revive(kernel: Kernel, stored: StoredRun, *, crashed: bool) -> RunActor:
+    """A live actor for a stored, unfinished run. Raises what stands in its way, and leaves the run as it is."""
+    definition = definition_for(kernel, stored.header)
+    state = rebuild(stored)
+    check_steps(state, definition)
+    actor = RunActor(kernel, definition, state, stored.header)
+    actor.frame_bytes, actor.snapshot_bytes = stored.frame_bytes, stored.snapshot_bytes
+    now = kernel.clock.now()
+    for command in interrupted_commands(state, crashed=crashed):
+        actor._rule(command, now)
+        kernel.restarts += 1
+    kernel.actors[state.run_id] = actor
+    kernel.dispatcher.wake(actor)
+    return actor
+
+
+async def take_up(kernel: Kernel, run_id: str, *, crashed: bool = True) -> RunActor | None:
+    """Go on with a stored run; None if it is over. `RunNotFound` if there is none."""
+    stored = await load(kernel.journal, run_id)
+    found = kernel.actors.get(run_id)
+    if found is not None:  # somebody else was quicker
+        return found
+    if stored.header.status in RUN_OVER:
+        return None
+    return revive(kernel, stored, crashed=crashed)
+
+
+async def take_up_all(kernel: Kernel, unrecovered: dict[str, ActorflowError]) -> None:
+    """Go on with everything unfinished; a run that cannot be taken up is left as it is and reported."""
+    open_statuses = [status for status in RunStatus if status not in RUN_OVER]
+    headers = await kernel.journal.headers(statuses=open_statuses)
+    for header in reversed(headers):
+        try:
+            await take_up(kernel, header.run_id)
+        except ActorflowError as error:
+            unrecovered[header.run_id] = error
+        await trio.lowlevel.checkpoint()
+
+
+async def repair(kernel: Kernel) -> None:
+    """Go on with runs whose journal failed, as soon as it works again, from what it holds."""
+    pause = REPAIR_FIRST_S
+    while True:
+        if not kernel.broken_runs:
+            pause = REPAIR_FIRST_S
+            kernel.repair = trio.Event()
+            await kernel.repair.wait()
+            kernel.repair = None
+        await trio.sleep(pause)
+        pause = min(2 * pause, REPAIR_MAX_S)
+        for run_id in list(kernel.broken_runs):
+            await _repair_one(kernel, run_id)
+        await kernel.dispatcher.idle()
+
+
+async def _repair_one(kernel: Kernel, run_id: str) -> None:
+    actor = kernel.actors.get(run_id)
+    if actor is not None and actor.passes:
+        return  # its steps have not ended yet
+    try:
+        stored = await kernel.journal.load(run_id)
+        kernel.actors.pop(run_id, None)
+        if stored is not None and stored.header.status not in RUN_OVER:
+            revive(kernel, stored, crashed=False)
+        del kernel.broken_runs[run_id]
+    except RuntimeClosed:
+        raise
+    except ActorflowError:
+        if actor is not None:
+            kernel.actors[run_id] = actor
+

@@ -1,0 +1,540 @@
+"""The run store as a step sees it: every verb is one message to the run.
+
+What lives here: `RunStore`, `Transaction`, and `BlockingRunStore` for steps in a thread. The sender's side of a verb:
+keys, values and types are checked and encoded here, so that a bad argument never reaches the run. What does not: what
+a verb does (`_core.operations`), the road of the message (`supervisor`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from .._authoring.schema import StateSchema, unstructure
+from .._core import commands as c
+from .._core.decide import over
+from .._core.operations import Argument, check_delta, check_mapping, describe, is_list
+from .._core.replay import UNMATCHED
+from .._core.run_state import RunState
+from .._core.store_state import Value, list_view, value_of
+from .._core.values import MISSING, Missing, decode, encode, shorten, size_of
+from ..errors import HookRestriction, InputError, StateKeyError, StateTypeError, ValueTooLarge
+from .mailbox import Message
+
+if TYPE_CHECKING:
+    from .passes import Pass
+
+KEY_BYTES: Final = 512
+"""Longest key, in UTF-8 bytes."""
+
+
+def check_key(key: object) -> str:
+    """`key`, if it is a non-empty string of at most 512 UTF-8 bytes; nothing is coerced."""
+    if type(key) is str and key and len(key) <= 128:
+        if key.isascii():
+            return key
+    elif not isinstance(key, str):
+        raise StateKeyError(f"key {shorten(key)} is a {type(key).__name__}; keys are non-empty strings")
+    elif not key:
+        raise StateKeyError("the key is empty; keys are non-empty strings")
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise StateKeyError(f"key {shorten(key)} contains a lone surrogate") from None
+    if size > KEY_BYTES:
+        raise StateKeyError(f"key {shorten(key)} has {size} bytes, the limit is {KEY_BYTES}", key=key)
+    return str(key)
+
+
+class _Encoder:
+    """What both stores and transactions share: from a call's arguments to an operation."""
+
+    __slots__ = ("_limit", "_run_id", "_schema")
+
+    def __init__(self, schema: StateSchema | None, limit: int, run_id: str) -> None:
+        self._schema = schema
+        self._limit = limit
+        self._run_id = run_id
+
+    def key(self, key: object) -> str:
+        name = check_key(key)
+        if self._schema is not None:
+            self._schema.check_key(name)
+        return name
+
+    def text(self, key: str, value: object) -> str:
+        """A whole value for `key`."""
+        text = self._sized(key, encode(value, unstructure))
+        return text if self._schema is None else self._schema.check_value(key, text)
+
+    def item(self, key: str, item: object) -> str:
+        """One more item for the list under `key`."""
+        text = self._sized(key, encode(item, unstructure))
+        return text if self._schema is None else self._schema.check_item(key, text)
+
+    def _sized(self, key: str, text: str) -> str:
+        size = len(text) if text.isascii() else size_of(text)
+        if size > self._limit:
+            raise ValueTooLarge(
+                f"the value for key {key!r} has {size} bytes, the limit is {self._limit}; "
+                "keep bulk data elsewhere and store a reference, or raise Limits(value_bytes=…)",
+                run_id=self._run_id,
+                key=key,
+                limit=self._limit,
+                size=size,
+                what="value_bytes",
+            )
+        return text
+
+    def number(self, key: str, number: object, verb: str) -> int | float:
+        try:
+            found = check_delta(number, verb)
+        except StateTypeError as error:
+            raise StateTypeError(str(error), run_id=self._run_id, key=key) from None
+        if self._schema is not None:
+            self._schema.check_number(key, found)
+        return found
+
+    def operation(self, verb: str, key: object, argument: object) -> c.Operation:
+        """One verb with its checked argument."""
+        name = self.key(key)
+        found: Argument
+        if verb in ("set", "set_if_absent"):
+            found = self.text(name, argument)
+        elif verb in ("push", "remove"):
+            found = self.item(name, argument)
+        elif verb == "extend":
+            found = tuple([self.item(name, item) for item in items_of(argument)])
+        elif verb == "decrement":
+            verb, found = "increment", -self.number(name, argument, "decrement")
+        elif verb in ("increment", "maximum", "minimum"):
+            found = self.number(name, argument, verb)
+        elif verb == "merge":
+            found = self._sized(name, encode(check_mapping(argument), unstructure))
+        else:
+            found = None
+        return verb, name, found
+
+
+def items_of(items: object) -> Iterable[object]:
+    """The argument of `extend`: any iterable but text and mappings."""
+    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
+        raise InputError(f"extend needs a list or another iterable of items, got {shorten(items)}")
+    return items
+
+
+class RunStore:
+    """The run-scoped store: the only memory that the branches of one run share.
+
+    Every verb is one message to the run's mailbox, applied in arrival order by the only writer, so no aggregation can
+    race. Verbs that change something take `op_id=`, a name by which a later pass of the same step recognises them.
+
+    Raises (any verb): `StateKeyError` for a bad key, `NotJsonError` and `ValueTooLarge` for a bad value,
+    `StateTypeError` if the value under the key does not allow the verb (it is unchanged), `RunOver` after the end.
+    """
+
+    __slots__ = ("_actor", "_encoder", "_n", "_pass")
+
+    def __init__(self, owner: Pass) -> None:
+        self._pass = owner
+        actor = self._actor = owner.actor
+        self._n = owner.activation.n
+        self._encoder = actor.kernel.encoder(actor.definition, actor.state.run_id)
+
+    # --- writing
+
+    async def set(self, key: str, value: object, *, op_id: str = "") -> None:
+        """Put `value` under `key`. Raises `LostUpdate` if another branch changed it after this step read it."""
+        encoder = self._encoder
+        name = encoder.key(key)
+        await self._write("set", name, encoder.text(name, value), op_id)
+
+    async def push(self, key: str, item: object, *, op_id: str = "") -> int:
+        """Append one item to a list, made if missing; the new length."""
+        encoder = self._encoder
+        name = encoder.key(key)
+        return await self._write("push", name, encoder.item(name, item), op_id)  # type: ignore[return-value]  # by verb
+
+    async def increment(self, key: str, delta: float = 1, *, op_id: str = "") -> int | float:
+        """Add to a number that starts at 0; the new value. Whole numbers stay exact."""
+        encoder = self._encoder
+        name = encoder.key(key)
+        number = encoder.number(name, delta, "increment")
+        return await self._write("increment", name, number, op_id)  # type: ignore[return-value]  # by verb
+
+    async def decrement(self, key: str, delta: float = 1, *, op_id: str = "") -> int | float:
+        """Subtract from a number that starts at 0; the new value."""
+        name = self._encoder.key(key)
+        number = -self._encoder.number(name, delta, "decrement")
+        return await self._write("increment", name, number, op_id)  # type: ignore[return-value]  # by verb
+
+    async def delete(self, key: str, *, op_id: str = "") -> bool:
+        """Remove a key; whether it existed."""
+        return await self._write("delete", self._encoder.key(key), None, op_id)  # type: ignore[return-value]  # by verb
+
+    async def extend(self, key: str, items: Iterable[object], *, op_id: str = "") -> int:
+        """Append every item of an iterable, as one change; the new length."""
+        verb, name, argument = self._encoder.operation("extend", key, items)
+        return await self._write(verb, name, argument, op_id)  # type: ignore[return-value]  # by verb
+
+    async def remove(self, key: str, item: object, *, op_id: str = "") -> int:
+        """Remove all items equal to `item` from a list; how many went."""
+        verb, name, argument = self._encoder.operation("remove", key, item)
+        return await self._write(verb, name, argument, op_id)  # type: ignore[return-value]  # by verb
+
+    async def pop(self, key: str, default: object = None, *, op_id: str = "") -> object:
+        """Remove a key; the value that was there, or `default`."""
+        found = await self._write("pop", self._encoder.key(key), None, op_id)
+        return default if found is MISSING else found
+
+    async def merge(self, key: str, mapping: Mapping[str, object], *, op_id: str = "") -> None:
+        """Shallow merge into an object, made if missing."""
+        verb, name, argument = self._encoder.operation("merge", key, mapping)
+        if self._encoder._schema is None:
+            await self._write(verb, name, argument, op_id)
+            return
+        added = decode(str(argument))
+        assert isinstance(added, dict)
+
+        def merged(value: object) -> object:
+            if value is None:
+                return added
+            if not isinstance(value, dict):
+                raise StateTypeError(f"merge({name!r}) needs an object, the value is {shorten(value)}", key=name)
+            return {**value, **added}
+
+        await self.update(key, merged, op_id=op_id)
+
+    async def maximum(self, key: str, number: float, *, op_id: str = "") -> int | float:
+        """Keep the larger of the value and `number`; the new value. A missing key takes `number`."""
+        name = self._encoder.key(key)
+        found = self._encoder.number(name, number, "maximum")
+        return await self._write("maximum", name, found, op_id)  # type: ignore[return-value]  # by verb
+
+    async def minimum(self, key: str, number: float, *, op_id: str = "") -> int | float:
+        """Keep the smaller of the value and `number`; the new value. A missing key takes `number`."""
+        name = self._encoder.key(key)
+        found = self._encoder.number(name, number, "minimum")
+        return await self._write("minimum", name, found, op_id)  # type: ignore[return-value]  # by verb
+
+    async def set_if_absent(self, key: str, value: object, *, op_id: str = "") -> bool:
+        """Put `value` under `key` if nothing is there; whether it was put."""
+        verb, name, argument = self._encoder.operation("set_if_absent", key, value)
+        return await self._write(verb, name, argument, op_id)  # type: ignore[return-value]  # by verb
+
+    async def compare_and_set(self, key: str, expected: object, value: object, *, op_id: str = "") -> bool:
+        """Put `value` under `key` if what is there equals `expected`; whether it was put.
+
+        Equality is that of JSON: True is not 1. A missing key equals only `actorflow.MISSING`.
+        """
+        name = self._encoder.key(key)
+        wanted = "" if expected is MISSING else encode(expected, unstructure)
+        argument = (wanted, self._encoder.text(name, value))
+        return await self._write("compare_and_set", name, argument, op_id)  # type: ignore[return-value]  # by verb
+
+    async def update(
+        self, key: str, function: Callable[[object], object], default: object = None, *, op_id: str = ""
+    ) -> object:
+        """Put `function(value)` under `key`, computed by the owner, so nothing comes between; the new value.
+
+        `function` is plain and quick; it gets a private copy, or `default` for a missing key. Its result is journaled.
+        """
+        if not callable(function):
+            raise InputError(f"update needs a plain function, got {shorten(function)}")
+        name = self._encoder.key(key)
+        base = encode(default, unstructure)
+        encoder = self._encoder
+
+        def compute(old: Value | Missing) -> str:
+            value = function(decode(base) if old is MISSING else value_of(old))
+            if hasattr(value, "__await__"):
+                value.close()
+                raise InputError(f"update({name!r}): the function is async; it must be plain, it runs in the owner")
+            return encoder.text(name, value)
+
+        owner = self._pass
+        replay = owner.replay
+        if replay is not None:
+            found = replay.match("update", name, _UPDATED)
+            if found is not UNMATCHED:
+                await trio.lowlevel.checkpoint()
+                return found
+        if owner.buffer is not None:
+            return owner.buffer.update(name, compute)
+        self._check_usable()
+        return await self._actor.ask(c.Operate(self._n, "update", name, None, op_id, compute=compute), owner)
+
+    # --- reading
+
+    async def get(self, key: str, default: object = None) -> object:
+        """A private copy of the value, or `default`."""
+        name = self._encoder.key(key)
+        owner = self._pass
+
+        def read(state: RunState) -> Value | Missing:
+            if owner.reads is None:
+                owner.reads = {}
+            owner.reads[name] = state.store.writes
+            return state.store.values.get(name, MISSING)
+
+        value = await self._read(name, read)
+        return default if value is MISSING else value_of(value)
+
+    async def has(self, key: str) -> bool:
+        """Whether the key exists."""
+        name = self._encoder.key(key)
+        return await self._read(name, lambda state: state.store.values.get(name, MISSING)) is not MISSING
+
+    async def keys(self, prefix: str = "") -> list[str]:
+        """The keys that begin with `prefix`, in the order in which they came."""
+        if not isinstance(prefix, str):
+            raise StateKeyError(f"prefix {shorten(prefix)} is a {type(prefix).__name__}; give a string")
+        snapshot = await self._values()
+        return [key for key in snapshot if key.startswith(prefix)]
+
+    async def length(self, key: str) -> int:
+        """Items of a list, 0 for a missing key; the list is not copied."""
+        name = self._encoder.key(key)
+        value = await self._read(name, lambda state: state.store.values.get(name, MISSING))
+        return _view(name, value)[1]
+
+    async def slice(self, key: str, start: int | None, stop: int | None = None) -> list[object]:
+        """Items `start` to `stop` of a list, as Python slices count; `[]` for a missing key."""
+        for bound in (start, stop):
+            if bound is not None and (isinstance(bound, bool) or not isinstance(bound, int)):
+                raise InputError(f"slice bounds are whole numbers, got {shorten(bound)}")
+        name = self._encoder.key(key)
+        value = await self._read(name, lambda state: state.store.values.get(name, MISSING))
+        items, length, _ = _view(name, value)
+        first, last, _ = slice(start, stop).indices(length)
+        return [decode(item) for item in items[first:last]]
+
+    async def snapshot(self) -> dict[str, object]:
+        """Every key with its value, as they were at one moment."""
+        return {key: value_of(value) for key, value in (await self._values()).items()}
+
+    async def wait_for(self, key: str, predicate: Callable[[object], bool]) -> object:
+        """The value under `key` as soon as `predicate(value)` holds (None for a missing key).
+
+        The step does not count against `max_live_steps` while it waits. Bound the wait with trio's own scopes.
+        """
+        self._refuse("wait_for")
+        if not callable(predicate):
+            raise InputError(f"wait_for needs a plain function, got {shorten(predicate)}")
+        name = self._encoder.key(key)
+        self._check_usable()
+        return await self._actor.wait_for(self._pass, name, predicate)
+
+    # --- several at once, or without waiting
+
+    @asynccontextmanager
+    async def transaction(self, *, op_id: str = "") -> AsyncIterator[Transaction]:
+        """Several verbs as one change: applied together on leaving, or not at all; a raised error drops them."""
+        tx = Transaction(self._encoder)
+        try:
+            yield tx
+        finally:
+            tx._closed = True
+        await self._transact(tx._operations, op_id, "transaction")
+
+    async def _transact(self, operations: list[c.Operation], op_id: str, what: str, mark: int | None = None) -> None:
+        self._check_usable()
+        owner = self._pass
+        if owner.replay is not None and owner.replay.match("transaction", "", operations) is not UNMATCHED:
+            await trio.lowlevel.checkpoint()
+            return
+        if mark is not None:
+            marks = {key: mark for _, key, _ in operations}
+        else:
+            reads = owner.reads or {}
+            marks = {key: reads[key] for _, key, _ in operations if key in reads}
+        if owner.buffer is not None:
+            owner.buffer.transact(operations, marks)
+            await trio.lowlevel.checkpoint()
+            return
+        if operations:
+            await self._actor.ask(c.Transact(self._n, operations, op_id, marks), owner)
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def push_nowait(self, key: str, item: object, *, op_id: str = "") -> None:
+        """`push` without waiting for the reply; `trio.WouldBlock` if the mailbox is full."""
+        self._enqueue("push", key, item, op_id)
+
+    def increment_nowait(self, key: str, delta: float = 1, *, op_id: str = "") -> None:
+        """`increment` without waiting for the reply; `trio.WouldBlock` if the mailbox is full."""
+        self._enqueue("increment", key, delta, op_id)
+
+    def set_nowait(self, key: str, value: object, *, op_id: str = "") -> None:
+        """`set` without waiting for the reply; `trio.WouldBlock` if the mailbox is full."""
+        self._enqueue("set", key, value, op_id)
+
+    def _enqueue(self, verb: str, key: object, argument: object, op_id: str) -> None:
+        verb, name, checked = self._encoder.operation(verb, key, argument)
+        owner = self._pass
+        actor = self._actor
+        self._check_usable()
+        if owner.replay is not None and owner.replay.match(verb, name, checked) is not UNMATCHED:
+            return
+        if owner.buffer is not None:
+            owner.buffer.write(verb, name, checked)
+            return
+        mark = (owner.reads or {}).get(name, c.NO_MARK)
+        message = Message(c.Operate(self._n, verb, name, checked, op_id, mark), origin=owner)
+        message.since = actor.kernel.clock.now()
+        message.done = partial(_remember_failure, owner)
+        actor.mailbox.put_nowait(message)
+        actor.kernel.dispatcher.wake(actor)
+
+    # --- the road to the run
+
+    def _check_usable(self) -> None:
+        actor = self._actor
+        if actor.broken is not None:
+            raise actor.broken
+        if actor.is_over:
+            raise over(actor.state)
+        if self._pass.ended and self._pass.worker is None:
+            self._pass.actor.kernel.check_open()
+
+    def _refuse(self, what: str) -> None:
+        owner = self._pass
+        if owner.is_hook:
+            raise HookRestriction(f"{what} in the hook {owner.activation.step!r}: the run is ending; do it in a step")
+        if owner.buffer is not None:
+            raise HookRestriction(
+                f'{what} in step {owner.activation.step!r}: with commit="on_success" nothing may be waited for that '
+                "cannot be taken back"
+            )
+
+    async def _write(self, verb: str, key: str, argument: Argument, op_id: str) -> object:
+        owner = self._pass
+        if owner.replay is not None:
+            found = owner.replay.match(verb, key, argument)
+            if found is not UNMATCHED:
+                await trio.lowlevel.checkpoint()
+                return found
+        if owner.buffer is not None:
+            await trio.lowlevel.checkpoint()
+            return owner.buffer.write(verb, key, argument)
+        mark = c.NO_MARK if owner.reads is None else owner.reads.get(key, c.NO_MARK)
+        actor = self._actor
+        if actor.volatile and not actor.mailbox and not op_id:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            actor.check_usable()
+            return actor.operate(self._n, verb, key, argument, mark)
+        self._check_usable()
+        return await actor.ask(c.Operate(self._n, verb, key, argument, op_id, mark), owner)
+
+    async def _read(self, name: str, read: Callable[[RunState], Value | Missing]) -> Value | Missing:
+        self._check_usable()
+        owner = self._pass
+        if owner.buffer is not None and owner.buffer.knows(name):
+            await trio.lowlevel.checkpoint()
+            return owner.buffer.value(name)
+        return await self._actor.ask_read(_alive(read), owner)  # type: ignore[return-value]  # what `read` returns
+
+    async def _values(self) -> dict[str, Value]:
+        self._check_usable()
+        owner = self._pass
+        found = await self._actor.ask_read(_alive(lambda state: dict(state.store.values)), owner)
+        assert isinstance(found, dict)
+        return found if owner.buffer is None else owner.buffer.over(found)
+
+
+_UPDATED: Final = object()
+"""The argument of an `update` is not known before its function has run: it matches in order."""
+
+
+def _alive(read: Callable[[RunState], object]) -> Callable[[RunState], object]:
+    def checked(state: RunState) -> object:
+        if state.phase.value == "over":
+            raise over(state)
+        return read(state)
+
+    return checked
+
+
+def _remember_failure(owner: Pass, result: object) -> None:
+    error = getattr(result, "error", None)
+    if isinstance(error, Exception) and owner.unasked_error is None:
+        owner.unasked_error = error
+
+
+def _view(key: str, value: Value | Missing) -> tuple[list[str], int, int]:
+    if value is MISSING:
+        return [], 0, 0
+    if not is_list(value):
+        raise StateTypeError(f"the value under {key!r} is {describe(value)}, not a list", key=key)
+    return value if isinstance(value, tuple) else list_view(str(value))
+
+
+class Transaction:
+    """The verbs of a `transaction()`: plain calls without a result, applied together on leaving."""
+
+    __slots__ = ("_closed", "_encoder", "_operations")
+
+    def __init__(self, encoder: _Encoder) -> None:
+        self._encoder = encoder
+        self._operations: list[c.Operation] = []
+        self._closed = False
+
+    def _add(self, verb: str, key: object, argument: object) -> None:
+        if self._closed:
+            raise InputError(f"the transaction is over: {verb}({key!r}) came too late")
+        self._operations.append(self._encoder.operation(verb, key, argument))
+
+    def set(self, key: str, value: object) -> None:
+        """Put `value` under `key`."""
+        self._add("set", key, value)
+
+    def push(self, key: str, item: object) -> None:
+        """Append one item to a list."""
+        self._add("push", key, item)
+
+    def increment(self, key: str, delta: float = 1) -> None:
+        """Add to a number."""
+        self._add("increment", key, delta)
+
+    def decrement(self, key: str, delta: float = 1) -> None:
+        """Subtract from a number."""
+        self._add("decrement", key, delta)
+
+    def delete(self, key: str) -> None:
+        """Remove a key."""
+        self._add("delete", key, None)
+
+    def extend(self, key: str, items: Iterable[object]) -> None:
+        """Append every item of an iterable."""
+        self._add("extend", key, items)
+
+    def remove(self, key: str, item: object) -> None:
+        """Remove all items equal to `item` from a list."""
+        self._add("remove", key, item)
+
+    def pop(self, key: str) -> None:
+        """Remove a key."""
+        self._add("pop", key, None)
+
+    def merge(self, key: str, mapping: Mapping[str, object]) -> None:
+        """Shallow merge into an object."""
+        self._add("merge", key, mapping)
+
+    def maximum(self, key: str, number: float) -> None:
+        """Keep the larger of the value and `number`."""
+        self._add("maximum", key, number)
+
+    def minimum(self, key: str, number: float) -> None:
+        """Keep the smaller of the value and `number`."""
+        self._add("minimum", key, number)
+
+    def set_if_absent(self, key: str, value: object) -> None:
+        """Put `value` under `key` if nothing is there."""
+        self._add("set_if_absent", key, value)
+
+
+ENCODER = _Encoder

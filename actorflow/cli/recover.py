@@ -1,0 +1,152 @@
+"""`actorflow recover`: take up every unfinished run of a journal and drive them all until they settle.
+
+What lives here: finding the workflows of the runs, waiting, the table of results. What does not: recovery itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import shared_options
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .. import Runtime, Workflow
+    from ..abc import RunHeader
+
+    Document = dict[str, object]
+
+__all__ = ["recover"]
+
+
+@click.command()
+@click.argument("place", metavar="[MODULE_OR_FILE]", required=False)
+@shared_options
+def recover(place: str | None, journal: str, as_json: bool) -> int:
+    """Take up every unfinished run.
+
+    The workflows are those that the journal remembers, or all of MODULE_OR_FILE. The exit code is the highest of the
+    runs.
+    """
+    from .driving import run_trio
+    from .failures import ExitCode, InterruptedRun
+    from .output import print_document, print_table, rows
+
+    async def perform() -> tuple[list[tuple[Document, int]], bool]:
+        return await _recover(place, journal)
+
+    results, interrupted = run_trio(perform, journal=journal, as_json=as_json)
+    documents = [document for document, _ in results]
+    if as_json:
+        print_document({"runs": documents})
+    elif documents:
+        lines = [(one["run_id"], one["status"], _told(one)) for one in documents]
+        print_table(rows(("run_id", "status", "output or error"), lines))
+    else:
+        click.echo(f"nothing to recover in {journal}")
+    if interrupted:
+        raise InterruptedRun(journal)
+    return max((code for _, code in results), default=ExitCode.DONE)
+
+
+def _told(document: Document) -> object:
+    error = document.get("error")
+    if isinstance(error, dict):
+        return f"{error.get('error_type')}: {error.get('message')}"
+    return document["output"]
+
+
+async def _recover(place: str | None, journal: str) -> tuple[list[tuple[Document, int]], bool]:
+    """The document and the exit code of each unfinished root run, oldest first; and whether the user interrupted."""
+    import trio
+
+    from .. import RunStatus, open_runtime
+    from .driving import GRACE_S, Interrupt
+    from .failures import ExitCode
+    from .opening import open_reader
+
+    async with open_reader(journal) as reader:  # first, so that a wrong path creates nothing
+        headers = await reader.headers(statuses=[RunStatus.RUNNING, RunStatus.SUSPENDED])
+    roots = [header for header in reversed(headers) if not header.parent_id]
+    if not roots:
+        return [], False
+    workflows, faults = _workflows(place, headers)
+    interrupt = Interrupt()
+    results: dict[str, tuple[Document, int]] = {}
+    async with (
+        open_runtime(list(workflows.values()), journal=journal, recover=True, shutdown_grace=GRACE_S) as runtime,
+        trio.open_nursery() as nursery,
+    ):
+        await nursery.start(interrupt.watch, nursery.cancel_scope)
+        async with trio.open_nursery() as waiters:
+            for header in roots:
+                waiters.start_soon(_settle, runtime, header, workflows, faults, results)
+        nursery.cancel_scope.cancel()
+    running = [results.get(header.run_id, (_document(header, "running"), ExitCode.DONE)) for header in roots]
+    return running, interrupt.caught
+
+
+def _document(header: RunHeader, status: str) -> Document:
+    return {
+        "run_id": header.run_id,
+        "workflow_id": header.workflow_id,
+        "status": status,
+        "output": None,
+        "suspensions": [],
+    }
+
+
+async def _settle(
+    runtime: Runtime,
+    header: RunHeader,
+    workflows: Mapping[str, type[Workflow]],
+    faults: Mapping[str, BaseException],
+    results: dict[str, tuple[Document, int]],
+) -> None:
+    """Wait for one run and note what became of it."""
+    from ..errors import ActorflowError
+    from .failures import STATUS_CODES, code_of
+    from .output import plain, plain_output
+
+    try:
+        unrecovered = runtime.unrecovered.get(header.run_id)
+        if unrecovered is not None:
+            # That the runtime does not know the workflow is true; why its file could not be imported says more.
+            raise faults.get(header.source, unrecovered)
+        run = await runtime.get_run(header.run_id)
+        outcome = await run.wait()
+    except ActorflowError as error:  # of this run alone: the others go on
+        results[header.run_id] = _document(header, "not recovered") | {"error": plain(error)}, code_of(error)
+        return
+    document = _document(header, outcome.status.value) | {
+        "output": plain_output(outcome.output, workflows.get(header.workflow_id)),
+        "suspensions": plain(outcome.suspensions),
+        "error": plain(outcome.error),
+    }
+    results[header.run_id] = document, STATUS_CODES[outcome.status.value]
+
+
+def _workflows(
+    place: str | None, headers: Sequence[RunHeader]
+) -> tuple[dict[str, type[Workflow]], dict[str, BaseException]]:
+    """The workflows to register, by id; and by recorded source why it could not be imported."""
+    from .._authoring.workflow import resolve
+    from ..errors import ActorflowError
+    from .finding import find_recorded, find_workflows
+
+    if place is not None:
+        return {resolve(workflow).workflow_id: workflow for workflow in find_workflows(place)}, {}
+    found: dict[str, type[Workflow]] = {}
+    faults: dict[str, BaseException] = {}
+    for header in headers:  # newest first: if a file has moved, the newer place of a workflow counts
+        if header.workflow_id in found or header.source in faults:
+            continue
+        try:
+            workflow = find_recorded(header.source, header.workflow_id)
+            found.setdefault(resolve(workflow).workflow_id, workflow)
+        except ActorflowError as error:
+            faults[header.source] = error
+    return found, faults

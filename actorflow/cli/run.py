@@ -1,0 +1,52 @@
+"""`actorflow run`: start a run, or take it up, and follow it until it settles.
+
+What lives here: the arguments of the command and its order of events. What does not: driving (`driving`), finding
+workflows (`finding`). Only click is imported before the command is called, as in all modules of commands.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import read_json, read_object, shared_options
+
+if TYPE_CHECKING:
+    from .driving import Driven
+
+__all__ = ["run"]
+
+
+@click.command()
+@click.argument("target", metavar="MODULE_OR_FILE:WORKFLOW")
+@click.option("--input", "data", metavar="JSON|@FILE|-", help="The run's input; - reads it from stdin.")
+@click.option("--state", metavar="JSON|@FILE", help="What the run store holds at the start, an object.")
+@click.option("--run-id", metavar="ID", help="The id of the run; with the same input, an existing run is taken up.")
+@shared_options
+def run(target: str, data: str | None, state: str | None, run_id: str | None, journal: str, as_json: bool) -> int:
+    """Start a run, or take it up, and follow it to its end.
+
+    The journal remembers where the workflow was found, so that other commands can take the run up again.
+    Ctrl-C leaves a run that can be resumed with `actorflow recover`.
+    """
+    value = None if data is None else read_json(data, "--input")
+    initial = None if state is None else read_object(state, "--state")
+
+    async def start() -> Driven:
+        from .. import Run, open_runtime
+        from .driving import GRACE_S, drive, shows_progress
+        from .finding import find_workflow
+
+        workflow = find_workflow(target)
+        # Only this run: what else the journal holds is for `recover`, and may need other workflows.
+        async with open_runtime([workflow], journal=journal, recover=False, shutdown_grace=GRACE_S) as runtime:
+
+            async def begin() -> Run:
+                return await runtime.start(workflow, value, run_id=run_id, initial_state=initial)
+
+            return await drive(begin, workflow, live=shows_progress(as_json=as_json))
+
+    from .driving import present, run_trio
+
+    return present(run_trio(start, journal=journal, as_json=as_json), journal=journal, as_json=as_json)

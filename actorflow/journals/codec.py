@@ -1,0 +1,273 @@
+"""Facts as bytes, and bytes of every version ever written as facts of today.
+
+What lives here: `TAGS`, the one table of how each kind of fact is written; frames, which hold the facts of one commit
+of one run. What does not: the kinds of columns (`columns`), checksums and tables (`sqlite`),
+the facts themselves (`_core.facts`).
+
+A frame has three parts, so that what must go at the end of a run can be deleted alone:
+
+    head    one JSON document: numbers, names, messages; [format, at, order, [tag, column …] …]
+    texts   JSON texts that stay with the record of the run (payloads, outputs, event data), one a line
+    values  the values of the run store, one a line; without them operations carry None
+
+Facts of one kind stand together, column by column: a column that holds one value throughout is written once, and a
+thousand facts cost one call of the C codec and one `map` (rows cost twice as much, both ways). Compact JSON text has no
+raw newline, which is what makes lines possible.
+
+A change to a fact: raise the version of its tag, move the old entry to `OLD` with an `upcast`, and add a journal of the
+old version to tests/golden.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from itertools import repeat, starmap
+from operator import attrgetter
+from typing import Final, NamedTuple, cast
+
+from attrs import frozen
+
+from .._core import facts as f
+from .._core.facts import Fact
+from .._core.values import decode
+from .columns import (
+    ALPHABET,
+    ARGUMENT,
+    ATOM,
+    OPERATIONS,
+    STATE,
+    TEXT,
+    TEXTS,
+    WORD,
+    Column,
+    Lines,
+    Sink,
+    Source,
+    dump,
+    is_uniform,
+    read_atoms,
+    write_atoms,
+)
+
+FORMAT: Final = 1
+"""Version of the frame as such; every tag has its own beside it."""
+
+
+class Frame(NamedTuple):
+    """The facts of one commit of one run, as bytes."""
+
+    head: bytes
+    texts: bytes
+    values: bytes
+
+
+@frozen
+class Tag:
+    """How one kind of fact is written: its columns, in the order of its fields after `at`.
+
+    A tag of an earlier version has an `upcast`, which turns `at` and the columns of that version into today's fact.
+    """
+
+    tag: str
+    version: int
+    kind: type[object]
+    columns: Mapping[str, Column]
+    upcast: Callable[[tuple[object, ...]], Fact] | None = None
+
+    @property
+    def name(self) -> str:
+        """What stands in the journal, such as "op1"."""
+        return f"{self.tag}{self.version}"
+
+
+# --- tags
+
+TAGS: Final[Mapping[type, Tag]] = {
+    tag.kind: tag
+    for tag in (
+        Tag(
+            "run",
+            1,
+            f.RunStarted,
+            {
+                "workflow_id": WORD,
+                "version": ATOM,
+                "source": ATOM,
+                "input": TEXT,
+                "headers": TEXT,
+                "fingerprint": ATOM,
+                "prefix": ATOM,
+                "parent_id": ATOM,
+            },
+        ),
+        Tag("seed", 1, f.StateSeeded, {"values": STATE}),
+        Tag(
+            "step",
+            1,
+            f.StepScheduled,
+            {"n": ATOM, "step": WORD, "payload": TEXT, "due": ATOM, "by": ATOM, "key": WORD},
+        ),
+        Tag(
+            "steps",
+            1,
+            f.StepsScheduled,
+            {"first": ATOM, "step": WORD, "payloads": TEXTS, "due": ATOM, "by": ATOM},
+        ),
+        Tag("unstep", 1, f.StepUnscheduled, {"n": ATOM}),
+        Tag(
+            "wait",
+            1,
+            f.WaitOpened,
+            {
+                "n": ATOM,
+                "step": WORD,
+                "payload": TEXT,
+                "event": WORD,
+                "deadline": ATOM,
+                "on_timeout": WORD,
+                "by": ATOM,
+            },
+        ),
+        Tag("event", 1, f.EventReceived, {"event": WORD, "data": TEXT, "n": ATOM}),
+        Tag("take", 1, f.EventTaken, {"event": WORD, "n": ATOM}),
+        Tag("late", 1, f.WaitTimedOut, {"n": ATOM}),
+        Tag("start", 1, f.StepStarted, {"n": ATOM, "attempt": ATOM}),
+        Tag("op", 1, f.OperationApplied, {"n": ATOM, "verb": WORD, "key": WORD, "argument": ARGUMENT, "op_id": WORD}),
+        Tag("tx", 1, f.TransactionApplied, {"n": ATOM, "operations": OPERATIONS, "op_id": WORD}),
+        Tag("once", 1, f.OnceRecorded, {"n": ATOM, "name": WORD, "value": TEXT}),
+        Tag("emit", 1, f.Emitted, {"n": ATOM, "name": WORD, "data": TEXT}),
+        Tag("log", 1, f.Logged, {"n": ATOM, "attempt": ATOM, "level": ATOM, "message": ATOM}),
+        Tag("done", 1, f.StepCompleted, {"n": ATOM, "output": TEXT}),
+        Tag("retry", 1, f.AttemptFailed, {"n": ATOM, "error_type": WORD, "message": ATOM, "due": ATOM}),
+        Tag("fail", 1, f.StepFailed, {"n": ATOM, "error_type": WORD, "message": ATOM}),
+        Tag("cancel", 1, f.StepCancelled, {"n": ATOM}),
+        Tag("cut", 1, f.StepInterrupted, {"n": ATOM, "crashed": ATOM}),
+        Tag("stop", 1, f.RunStopping, {"ending": ATOM, "output": TEXT, "reason": ATOM}),
+        Tag("hook", 1, f.HookScheduled, {"n": ATOM, "step": WORD}),
+        Tag("hooked", 1, f.HookEnded, {"n": ATOM, "output": TEXT, "error_type": WORD, "message": ATOM}),
+        Tag("end", 1, f.RunEnded, {"status": ATOM, "output": TEXT, "reason": ATOM}),
+    )
+}
+"""How each kind of fact is written today."""
+
+OLD: Final[Sequence[Tag]] = ()
+"""Tags of earlier versions, which are read for ever and never written."""
+
+_READ: Final[Mapping[str, Tag]] = {tag.name: tag for tag in (*TAGS.values(), *OLD)}
+_WRITE: Final = {
+    kind: (tag.name, [(attrgetter(field), column.write) for field, column in tag.columns.items()])
+    for kind, tag in TAGS.items()
+}
+_WRITE_ONE: Final = {kind: attrgetter("at", *tag.columns) for kind, tag in TAGS.items()}
+_MARKED: Final = {
+    tag.name: [(i, column) for i, column in enumerate(tag.columns.values(), start=1) if column not in (ATOM, WORD)]
+    for tag in _READ.values()
+}
+"""The columns of each kind, counted from 1, whose one value is not simply what stands in the head."""
+_AT: Final = attrgetter("at")
+
+
+# --- frames
+
+
+def encode_frame(facts: Sequence[Fact]) -> Frame:
+    """The facts of one commit of one run (at least one), as bytes. Raises `ValueError` for what lines cannot hold."""
+    groups: defaultdict[type, list[Fact]] = defaultdict(list)
+    for fact in facts:
+        groups[type(fact)].append(fact)
+    times: list[object] = list(map(_AT, facts))
+    shared = is_uniform(times)
+    head: list[object] = [FORMAT, times[0] if shared else None]
+    if len(groups) == 1:
+        head.append(len(facts))
+    else:
+        letters = dict(zip(groups, ALPHABET, strict=False))
+        head.append("".join(map(letters.__getitem__, map(type, facts))))
+    sink = Sink([], [])
+    for kind, group in groups.items():
+        head.append(
+            _encode_one(kind, group[0], shared, sink) if len(group) == 1 else _encode_group(kind, group, shared, sink)
+        )
+    return Frame(dump(head).encode("ascii"), _join(sink.texts, "texts"), _join(sink.values, "values"))
+
+
+def _encode_group(kind: type, group: list[Fact], shared: bool, sink: Sink) -> list[object]:
+    name, columns = _WRITE[kind]
+    row: list[object] = [name]
+    if not shared:
+        row.append(write_atoms(list(map(_AT, group)), sink))
+    for get, write in columns:
+        row.append(write(list(map(get, group)), sink))
+    return row
+
+
+def _encode_one(kind: type, fact: Fact, shared: bool, sink: Sink) -> list[object]:
+    """The same for a single fact, without a list per column: half of the time of a small frame."""
+    name = _WRITE[kind][0]
+    row: list[object] = list(_WRITE_ONE[kind](fact))
+    for i, column in _MARKED[name]:
+        row[i] = column.write([row[i]], sink)
+    if shared:
+        row[0] = name
+    else:
+        row.insert(0, name)
+    return row
+
+
+def _join(lines: list[str], what: str) -> bytes:
+    joined = "\n".join(lines)
+    if lines and joined.count("\n") != len(lines) - 1:
+        raise ValueError(f"a raw newline among the {what} of a frame: that is no compact JSON text")
+    return joined.encode()
+
+
+def decode_frame(head: bytes, texts: bytes, values: bytes | None) -> list[Fact]:
+    """The facts of a frame, in their order; without `values`, operations carry None and a seeded state is empty.
+
+    Raises `ValueError` for a tag that this version does not know, and for parts that do not belong together.
+    """
+    found: object = decode(head.decode("ascii"))
+    version, at, order, *rows = cast("tuple[int, float | None, int | str, list[object]]", found)
+    if version != FORMAT:
+        raise ValueError(f"a frame of format {version!r}; this version reads format {FORMAT}")
+    source = Source(Lines(texts), None if values is None else Lines(values))
+    groups = []
+    for letter, row in zip(ALPHABET, rows, strict=False):
+        count = order if isinstance(order, int) else order.count(letter)
+        groups.append(_decode_group(row, at, count, source))
+    for lines in source:
+        if lines is not None:
+            lines.check_all_taken()
+    if isinstance(order, int):
+        return groups[0]
+    parts = {letter: iter(group) for letter, group in zip(ALPHABET, groups, strict=False)}
+    return list(map(next, map(parts.__getitem__, order)))
+
+
+def _decode_group(row: list[object], at: float | None, count: int, source: Source) -> list[Fact]:
+    tag = _READ.get(cast("str", row[0]))
+    if tag is None:
+        raise ValueError(f"unknown fact {row[0]!r}; a newer version of actorflow wrote it, read it with that one")
+    if count == 1:
+        return [_decode_one(tag, row, at, source)]
+    start = 1 if at is not None else 2
+    times = repeat(at, count) if at is not None else read_atoms(row[1], count, source)
+    columns = [
+        column.read(stored, count, source) for column, stored in zip(tag.columns.values(), row[start:], strict=True)
+    ]
+    arguments = zip(times, *columns, strict=False)
+    make = tag.upcast
+    made = cast("list[Fact]", list(starmap(tag.kind, arguments) if make is None else map(make, arguments)))
+    if len(made) != count:
+        raise ValueError(f"{len(made)} facts {tag.name!r} where {count} were announced")
+    return made
+
+
+def _decode_one(tag: Tag, row: list[object], at: float | None, source: Source) -> Fact:
+    arguments = [at, *row[1:]] if at is not None else row[1:]
+    for i, column in _MARKED[tag.name]:
+        (arguments[i],) = column.read(arguments[i], 1, source)
+    if tag.upcast is not None:
+        return tag.upcast(tuple(arguments))
+    return cast("Callable[[object], Fact]", tag.kind)(*arguments)

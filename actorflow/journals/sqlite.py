@@ -1,0 +1,277 @@
+"""The journal in one SQLite file: one owner, one connection, one transaction per commit.
+
+What lives here: `SqliteJournal`, which owns and writes. What does not: reading (`reader`, `rows`), bytes of facts
+(`codec`), ownership (`lock`), SQL (`sql`).
+
+Exactly one connection writes and checkpoints; every other one is read-only. That keeps out of reach the fault of
+SQLite up to 3.51.2 that corrupts a file which two connections checkpoint at once.
+
+All work is plain functions that run through the executor, one call per commit.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, Literal
+
+from attrs import define, field
+
+from .._core.lifecycle import RUN_OVER
+from ..errors import JournalError
+from . import rows, sql
+from .codec import encode_frame
+from .lock import OwnerLock
+from .reader import BUSY_S, SqliteFile, connect, end
+from .refusals import already_open, check_joins, unknown_run
+from .rows import LOG, SQL
+from .wal import look_at_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from ..abc import Append, Executor
+
+TAILS_MAX: Final = 10_000
+"""Runs whose last fact is remembered; one that is not costs one look-up in an index at its next commit."""
+
+_UNSAFE: Final = frozenset(
+    {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
+)
+"""Errors after which a connection is not trusted any more."""
+
+
+@define
+class _Tail:
+    """Where a run ends in the journal."""
+
+    key: int
+    last_seq: int
+    dropped: bool
+
+
+@define
+class _Batch:
+    """The rows of one commit."""
+
+    runs: list[tuple[object, ...]] = field(factory=list)
+    frames: list[tuple[object, ...]] = field(factory=list)
+    values: list[tuple[object, ...]] = field(factory=list)
+    snapshots: list[tuple[object, ...]] = field(factory=list)
+    dropped: list[int] = field(factory=list)
+    tails: dict[str, _Tail] = field(factory=dict)
+    size: int = 0
+
+
+class SqliteJournal(SqliteFile):
+    """A journal in a SQLite file (and its -wal, -shm and .lock beside it while it is open).
+
+    Args:
+        path: the file; it is created if it is missing, its folder is not.
+        synchronous: "FULL": every commit reaches the disk before it is acknowledged. "NORMAL": a power cut may take
+            the last commits with it; a killed process takes none either way.
+    """
+
+    def __init__(self, path: str | Path, *, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> None:
+        super().__init__(path)
+        if synchronous not in ("FULL", "NORMAL"):
+            raise ValueError(f'synchronous={synchronous!r}: "FULL" or "NORMAL" is wanted')
+        self._synchronous = SQL[f"synchronous_{synchronous.lower()}"]
+        self._lock: OwnerLock | None = None
+        self._tails: dict[str, _Tail] = {}
+        self._next_frame = 1
+
+    async def open(self, executor: Executor) -> None:
+        """Become the owner. `JournalBusy` if there is one, `JournalError` for a foreign file, which stays as it is."""
+        if self._executor is not None:
+            raise already_open(self.url)
+        await executor.run(self._open)
+        self._executor = executor
+
+    async def commit(self, appends: Sequence[Append]) -> int:
+        """Make all of them durable, or none; returns the bytes of facts and snapshots written."""
+        return await self._running().run(lambda: self._commit(appends))
+
+    async def close(self) -> None:
+        """Empty the log into the file and give up ownership; harmless when called again."""
+        if self._executor is not None:
+            executor, self._executor = self._executor, None
+            await executor.run(self._close)
+
+    # --- opening and closing, in the executor
+
+    def _open(self) -> None:
+        with rows.translated(self._path, "open"):
+            rows.look_at_file(self._path)
+            self._lock = OwnerLock.acquire(self._path)
+            try:
+                self._create()
+                log = look_at_log(self._path.with_name(f"{self._path.name}-wal"))
+                connection = self._usable()
+                _, frames, _ = connection.execute(SQL["checkpoint"]).fetchone()
+                if log is not None and (cut := log.cut_bytes(max(frames, 0))):
+                    LOG.warning(
+                        "journal %s: the last commit was not whole and never acknowledged; its %d bytes were cut off",
+                        self._path,
+                        cut,
+                    )
+            except BaseException:
+                self._close()
+                raise
+
+    def _create(self) -> None:
+        # Also a file whose creation was cut off: SQLite has just rolled it back to nothing.
+        if self._path.stat().st_size and not self._path.with_name(f"{self._path.name}-journal").exists():
+            return
+        connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
+        try:
+            if not connection.execute(SQL["tables"]).fetchone()[0]:
+                connection.executescript(sql.script("schema"))
+        finally:
+            connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self._path, "mode=rw")  # never creates: a journal that vanished is an error
+        try:
+            if connection.execute(SQL["application_id"]).fetchone()[0] != rows.APPLICATION_ID:
+                raise JournalError(f"{self._path} is not an actorflow journal any more; name another file")
+            rows.check_version(self._path, connection.execute(SQL["user_version"]).fetchone()[0])
+            mode = connection.execute(SQL["wal"]).fetchone()[0]
+            if mode != "wal":
+                raise JournalError(
+                    f"the journal {self._path} cannot have a write-ahead log where it lies (mode {mode!r}); "
+                    "put it on a local disk"
+                )
+            for name in ("secure_delete", "autocheckpoint", "size_limit", "cell_size_check"):
+                connection.execute(SQL[name])
+            connection.execute(self._synchronous)
+            connection.execute(SQL["begin"])  # proves that the file can be written, before anybody relies on it
+            connection.execute(SQL["commit"])
+            self._next_frame = connection.execute(SQL["next_frame"]).fetchone()[0]
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _close(self) -> None:
+        try:
+            if self._connection is not None:
+                self._connection.execute(SQL["checkpoint_all"])
+        except sqlite3.Error as error:  # what is committed is in the log, and the next opening takes it from there
+            LOG.warning("journal %s: its log could not be emptied at closing: %s", self._path, error)
+        finally:
+            self._discard()
+            self._tails.clear()
+            lock, self._lock = self._lock, None
+            if lock is not None:
+                lock.release()
+
+    # --- writing, in the executor
+
+    def _usable(self) -> sqlite3.Connection:
+        if self._connection is None:
+            connection = self._connect()
+            try:
+                # After an I/O error, what the log holds may lie in the system's cache only, counted as written:
+                # copying it into the file writes it, and syncs it, anew.
+                if self._executor is not None:
+                    connection.execute(SQL["checkpoint_all"])
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    def _commit(self, appends: Sequence[Append]) -> int:
+        with rows.translated(self._path, "write"):
+            connection = self._usable()
+            batch = _Batch()
+            for append in appends:
+                self._plan(connection, append, batch)
+            with self._transaction(connection):
+                self._write(connection, batch)
+        self._next_frame += len(batch.frames)
+        self._remember(batch)
+        return batch.size
+
+    def _plan(self, connection: sqlite3.Connection, append: Append, batch: _Batch) -> None:
+        """Add the rows of one append; refuses what does not join on before anything is written."""
+        run_id, facts = append.run_id, append.facts
+        tail = batch.tails.get(run_id) or self._find_tail(connection, run_id)
+        if append.header is not None:
+            batch.runs.append(rows.run_values(append.header))
+            tail = tail or _Tail(append.header.created, 0, False)
+        if tail is None:
+            raise unknown_run(run_id)
+        check_joins(append, tail.last_seq)
+        dropped = tail.dropped or append.drop_values
+        batch.tails[run_id] = _Tail(tail.key, tail.last_seq + len(facts), dropped)
+        if facts:
+            try:
+                head, texts, values = encode_frame(facts)
+            except ValueError as error:
+                raise JournalError(f"the facts of run {run_id!r} cannot be written: {error}", run_id=run_id) from error
+            frame, seq = self._next_frame + len(batch.frames), append.first_seq
+            values_crc = None
+            if values and not dropped:
+                values_crc = rows.body_crc(run_id, seq, values)
+                batch.values.append((frame, values))
+                batch.size += len(values)
+            crc = rows.frame_crc(run_id, seq, len(facts), head, texts)
+            batch.frames.append((frame, tail.key, seq, len(facts), head, texts, crc, values_crc))
+            batch.size += len(head) + len(texts)
+        if append.drop_values:
+            batch.dropped.append(tail.key)
+        elif append.snapshot is not None and not dropped:
+            body, last = append.snapshot.encode(), tail.last_seq + len(facts)
+            batch.snapshots.append((tail.key, last, body, rows.body_crc(run_id, last, body)))
+            batch.size += len(body)
+
+    def _find_tail(self, connection: sqlite3.Connection, run_id: str) -> _Tail | None:
+        tail = self._tails.get(run_id)
+        if tail is None:
+            row = connection.execute(SQL["tail"], (run_id,)).fetchone()
+            tail = None if row is None else _Tail(row[0], row[2] or 0, bool(row[1]))
+        return tail
+
+    def _write(self, connection: sqlite3.Connection, batch: _Batch) -> None:
+        for name, parameters in (
+            ("put_run", batch.runs),
+            ("put_frame", batch.frames),
+            ("put_values", batch.values),
+            ("put_snapshot", batch.snapshots),
+        ):
+            if parameters:
+                connection.executemany(SQL[name], parameters)
+        for row in batch.snapshots:
+            connection.execute(SQL["trim_snapshots"], row[:1])
+        for key in batch.dropped:
+            for name in ("drop_values", "drop_snapshots", "mark_dropped"):
+                connection.execute(SQL[name], (key,))
+
+    @contextmanager
+    def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """All or nothing: the commit is durable at the end, or an error is raised and nothing of it is kept here."""
+        try:
+            connection.execute(SQL["begin"])
+            yield
+            connection.execute(SQL["commit"])
+        except BaseException as error:
+            self._tails.clear()
+            try:
+                end(connection)
+            except sqlite3.Error:
+                self._discard()
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNSAFE:
+                self._discard()
+            raise
+
+    def _remember(self, batch: _Batch) -> None:
+        self._tails.update(batch.tails)
+        over = {status.value for status in RUN_OVER}
+        for row in batch.runs:
+            if row[5] in over:
+                self._tails.pop(str(row[1]), None)
+        while len(self._tails) > TAILS_MAX:
+            del self._tails[next(iter(self._tails))]
