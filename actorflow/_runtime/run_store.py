@@ -68,13 +68,15 @@ class _Encoder:
 
     def text(self, key: str, value: object) -> str:
         """A whole value for `key`."""
-        text = self._sized(key, encode(value, unstructure))
-        return text if self._schema is None else self._schema.check_value(key, text)
+        if self._schema is not None:
+            return self._sized(key, self._schema.write_value(key, value))
+        return self._sized(key, encode(value, unstructure))
 
     def item(self, key: str, item: object) -> str:
         """One more item for the list under `key`."""
-        text = self._sized(key, encode(item, unstructure))
-        return text if self._schema is None else self._schema.check_item(key, text)
+        if self._schema is not None:
+            return self._sized(key, self._schema.write_item(key, item))
+        return self._sized(key, encode(item, unstructure))
 
     def _sized(self, key: str, text: str) -> str:
         size = len(text) if text.isascii() else size_of(text)

@@ -80,7 +80,8 @@ class SqliteJournal(SqliteFile):
         self._synchronous = SQL[f"synchronous_{synchronous.lower()}"]
         self._lock: OwnerLock | None = None
         self._tails: dict[str, _Tail] = {}
-        self._next_frame = 1
+        self._next_frame = 0
+        """The id of the next frame; 0: not known, ask the file."""
 
     async def open(self, executor: Executor) -> None:
         """Become the owner. `JournalBusy` if there is one, `JournalError` for a foreign file, which stays as it is."""
@@ -148,7 +149,6 @@ class SqliteJournal(SqliteFile):
             connection.execute(self._synchronous)
             connection.execute(SQL["begin"])  # proves that the file can be written, before anybody relies on it
             connection.execute(SQL["commit"])
-            self._next_frame = connection.execute(SQL["next_frame"]).fetchone()[0]
         except BaseException:
             connection.close()
             raise
@@ -186,6 +186,8 @@ class SqliteJournal(SqliteFile):
     def _commit(self, appends: Sequence[Append]) -> int:
         with rows.translated(self._path, "write"):
             connection = self._usable()
+            if not self._next_frame:
+                self._next_frame = connection.execute(SQL["next_frame"]).fetchone()[0]
             batch = _Batch()
             for append in appends:
                 self._plan(connection, append, batch)
@@ -258,7 +260,9 @@ class SqliteJournal(SqliteFile):
             yield
             connection.execute(SQL["commit"])
         except BaseException as error:
+            # A COMMIT that raised may have happened all the same: what is remembered of the file counts no more.
             self._tails.clear()
+            self._next_frame = 0
             try:
                 end(connection)
             except sqlite3.Error:
