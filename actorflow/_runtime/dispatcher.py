@@ -144,5 +144,4 @@ class Dispatcher:
             for actor in list(kernel.actors.values())
             if actor.volatile and actor.broken is None and (append := actor.append()) is not None
         ]
-        if appends:
-            await kernel.commit(appends)
+        await kernel.commit(appends)  # also with nothing of its own: it waits for a commit under way

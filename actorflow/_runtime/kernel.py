@@ -96,7 +96,8 @@ class Kernel:
     async def commit(self, appends: Sequence[Append]) -> None:
         """A commit outside the dispatcher's rounds, between two of them."""
         async with self.commit_lock:
-            await self.journal.commit(appends)
+            if appends:
+                await self.journal.commit(appends)
 
     def next_created(self) -> int:
         """The place of a new run in the order of the journal's runs."""

@@ -179,7 +179,7 @@ class RunActor:
     def _warn_or_raise(self, error: LostUpdate) -> None:
         if self.plan.lost_updates is not LostUpdates.WARN:
             raise error
-        LOG.warning("%s", error)
+        LOG.warning("lost update: %s", error)
 
     def _rule(self, command: c.Command, now: float, origin: Pass | None = None) -> object:
         if origin is not None and origin.unasked_error is not None and isinstance(command, c.FinishStep):
@@ -227,6 +227,8 @@ class RunActor:
             else:
                 assert message.command is not None
                 result = self._rule_message(message, now)
+                if message.done is not None:
+                    message.done(result)  # now: the end of its step may be the next message
             self.answers.append((message, result))
         self.settle(now)
 

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 TAILS_MAX: Final = 10_000
 """Runs whose last fact is remembered; one that is not costs one look-up in an index at its next commit."""
 
+LOG_BYTES_MAX: Final = 532_480
+"""Size up to which the log is left lying: the pages between two checkpoints; `size_limit` in journal.sql agrees."""
+
 _UNSAFE: Final = frozenset(
     {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
 )
@@ -195,7 +198,23 @@ class SqliteJournal(SqliteFile):
                 self._write(connection, batch)
         self._next_frame += len(batch.frames)
         self._remember(batch)
+        if batch.dropped:
+            self._cut_log(connection)
         return batch.size
+
+    def _cut_log(self, connection: sqlite3.Connection) -> None:
+        """Empty a log that a large deletion has swollen, if nobody reads it just now; else a later commit cuts it.
+
+        What was deleted leaves the disk with it. The commit is durable already: a failure here is none of it.
+        """
+        try:
+            if self._path.with_name(f"{self._path.name}-wal").stat().st_size > LOG_BYTES_MAX:
+                connection.execute(SQL["do_not_wait"])
+                connection.execute(SQL["checkpoint_all"])
+                connection.execute(SQL["wait"])
+        except (sqlite3.Error, OSError) as error:
+            LOG.warning("journal %s: its log could not be emptied: %s", self._path, error)
+            self._discard()
 
     def _plan(self, connection: sqlite3.Connection, append: Append, batch: _Batch) -> None:
         """Add the rows of one append; refuses what does not join on before anything is written."""

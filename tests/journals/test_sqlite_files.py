@@ -38,6 +38,11 @@ async def fill(path: Path, runs: int = 3) -> None:
             await journal.commit([append(6, pushes(5, 1000 * number + 5), number)])
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, and every folder in it."""
+    return {str(found): found.read_bytes() if found.is_file() else b"" for found in folder.rglob("*")}
+
+
 def foreign_database(path: Path) -> None:
     """A SQLite database of somebody else."""
     with closing(sqlite3.connect(path)) as connection:
@@ -58,12 +63,12 @@ async def test_a_foreign_file_is_refused_and_left_as_it_is(tmp_path: Path, kind:
             connection.execute("PRAGMA user_version = 2")
     else:
         path.write_bytes(b"Dear diary, " * (1 if kind == "short" else 1000))
-    before = {found.name: found.read_bytes() for found in tmp_path.iterdir()}
+    before = contents(tmp_path)
     for journal in (SqliteJournal(path), SqliteReader(path)):
         with pytest.raises(JournalError, match=r"runs\.db.*untouched: ") as caught:
             await journal.open(INLINE)
         assert not isinstance(caught.value, JournalCorrupt | JournalBusy)
-    assert {found.name: found.read_bytes() for found in tmp_path.iterdir()} == before
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("name", ["missing/runs.db", "folder", "file/runs.db"])
@@ -71,21 +76,21 @@ async def test_a_path_that_cannot_be_a_journal(tmp_path: Path, name: str) -> Non
     """A missing folder, a folder, a file in the place of a folder: the error names the path, and nothing is made."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("x")
-    before = sorted(tmp_path.rglob("*"))
+    before = contents(tmp_path)
     with pytest.raises(JournalError, match=name):
         await SqliteJournal(tmp_path / name).open(INLINE)
-    assert sorted(tmp_path.rglob("*")) == before
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="rights do not bind this user")
 async def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     """A folder without the right to write is a `JournalError`."""
-    tmp_path.chmod(0o500)
+    os.chmod(tmp_path, 0o500)
     try:
         with pytest.raises(JournalError):
             await SqliteJournal(tmp_path / "runs.db").open(INLINE)
     finally:
-        tmp_path.chmod(0o700)
+        os.chmod(tmp_path, 0o700)
 
 
 async def test_an_empty_file_is_a_new_journal(tmp_path: Path) -> None:
@@ -215,7 +220,7 @@ async def test_ended_values_are_gone_from_the_file(tmp_path: Path) -> None:
         for start in range(0, 3000, 100):
             await journal.commit([append(3 + start, secret[start : start + 100])])
         await journal.commit([end(3003)])
-    content = b"".join(found.read_bytes() for found in tmp_path.iterdir())
+    content = b"".join(contents(tmp_path).values())
     assert b"secret" not in content
     assert b"payload" in content
 
@@ -235,17 +240,21 @@ trio.run(main)
 """
 
 
-@asynccontextmanager
-async def owner_elsewhere(path: Path) -> AsyncIterator[subprocess.Popen[str]]:
-    """Another process that owns the journal, and is killed at the end."""
-    process = subprocess.Popen(
+def start_owner(path: Path) -> subprocess.Popen[str]:
+    """Another process that opens the journal, says so, and waits."""
+    return subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
     )
-    with process:
+
+
+@asynccontextmanager
+async def owner_elsewhere(path: Path) -> AsyncIterator[subprocess.Popen[str]]:
+    """Another process that owns the journal, and is killed at the end."""
+    with start_owner(path) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "open\n"

@@ -36,6 +36,12 @@ PRAGMA wal_checkpoint(PASSIVE);
 -- name: checkpoint_all
 PRAGMA wal_checkpoint(TRUNCATE);
 
+-- name: do_not_wait
+PRAGMA busy_timeout = 0;
+
+-- name: wait
+PRAGMA busy_timeout = 5000;
+
 -- name: begin
 BEGIN IMMEDIATE;
 
