@@ -142,6 +142,16 @@ def _increment(old: Old, argument: Argument) -> Written:
     return total, total
 
 
+def _check_decrement(old: Old, argument: Argument) -> Checked:
+    _sum(old, -cast("int", argument))
+    return True
+
+
+def _decrement(old: Old, argument: Argument) -> Written:
+    total = _sum(old, -cast("int", argument))
+    return total, total
+
+
 def _check_maximum(old: Old, argument: Argument) -> Checked:
     return old is MISSING or cast("int", argument) > _number(old, "maximum")
 
@@ -249,6 +259,7 @@ VERBS: Final[Mapping[str, Verb]] = {
     "set": Verb(_always, _set),
     "push": Verb(_check_list, _push),
     "increment": Verb(_check_increment, _increment),
+    "decrement": Verb(_check_decrement, _decrement),
     "delete": Verb(_check_present, _delete, _false),
     "extend": Verb(_check_extend, _extend, lambda old, argument: _view(old)[1]),
     "remove": Verb(_check_remove, _remove, _zero),

@@ -337,14 +337,15 @@ def _from_batch(state: RunState, fact: f.StepStarted) -> Activation:
 def _operation_applied(state: RunState, fact: f.OperationApplied) -> object:
     key = fact.key
     argument = fact.argument
-    if argument is None and fact.verb not in _BARE_VERBS:
+    if argument is None and (fact.verb not in _BARE_VERBS or key not in state.store.values):
         return None  # the record of a finished run, whose values are gone
     reply = operate(state.store, fact.n, fact.verb, key, argument)
     activation = state.live.get(fact.n)
     if activation is not None:
-        activation.log.append((fact.verb, key, argument, reply))
         if fact.op_id:
             activation.named[fact.op_id] = (fact.verb, key, reply)
+        else:
+            activation.log.append((fact.verb, key, argument, reply))
     return reply
 
 
@@ -379,9 +380,10 @@ def _transaction_applied(state: RunState, fact: f.TransactionApplied) -> None:
             operate(state.store, fact.n, verb, key, argument)  # a second pass recognises the whole by its arguments
     activation = state.live.get(fact.n)
     if activation is not None:
-        activation.log.append(("transaction", "", fact.operations, None))
         if fact.op_id:
             activation.named[fact.op_id] = ("transaction", "", None)
+        else:
+            activation.log.append(("transaction", "", fact.operations, None))
 
 
 def _once_recorded(state: RunState, fact: f.OnceRecorded) -> str:
@@ -521,15 +523,11 @@ def _hook_scheduled(state: RunState, fact: f.HookScheduled) -> None:
 
 def _hook_ended(state: RunState, fact: f.HookEnded) -> None:
     if fact.n in state.live:
-        activation = _end_pass(state, fact.n)
+        _end_pass(state, fact.n)
     else:
-        activation = cast("Activation", _disarm(state, fact.n))
-    failed = bool(fact.error_type)
-    activation.error_type, activation.message = fact.error_type, fact.message
-    status = StepStatus.FAILED if failed else StepStatus.COMPLETED
-    _finish(state, activation, status, fact.at, fact.output or "null")
+        _disarm(state, fact.n)
     state.hook_ended = True
-    if failed:
+    if fact.error_type:
         state.hook_error = (fact.error_type, fact.message)
     elif fact.output and state.ending is Ending.COMPLETE:
         state.output = fact.output

@@ -50,6 +50,7 @@ class EventStream:
         self._run_id = run_id
         self._after = after
         self._buffer: deque[tuple[int, f.Fact]] = deque()
+        self._have = 0
         self._missed = 0
         self._finished = False
         self._error: ActorflowError | None = None
@@ -60,7 +61,8 @@ class EventStream:
         """New facts, numbered from `first`."""
         buffer = self._buffer
         for seq, fact in enumerate(facts, first):
-            buffer.append((seq, fact))
+            if seq > self._have:
+                buffer.append((seq, fact))
         while len(buffer) > BUFFER:
             self._learn(buffer.popleft()[1])
             self._missed += 1
@@ -71,6 +73,7 @@ class EventStream:
         live = [entry for entry in self._buffer if entry[0] > len(facts)]
         self._buffer = deque(enumerate(facts, 1))
         self._buffer.extend(live)
+        self._have = len(facts)
 
     def finish(self) -> None:
         """No further event will come."""

@@ -67,6 +67,7 @@ class Kernel:
         self.created = 0
         self.closing = False
         self.closed = False
+        self.breath = 0
         self.facts = 0
         self.commits = 0
         self.commit_seconds = 0.0
@@ -92,6 +93,11 @@ class Kernel:
         """Raise `RuntimeClosed` when the block is ending or over: nothing new is taken on."""
         if self.closing:
             raise RuntimeClosed("the runtime's block is ending; open a new one with open_runtime()")
+
+    async def breathe(self) -> None:
+        """Let the other tasks have a turn. What has been applied is applied: no cancellation here."""
+        self.breath = 0
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def commit(self, appends: Sequence[Append]) -> None:
         """A commit outside the dispatcher's rounds, between two of them."""

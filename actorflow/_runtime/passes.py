@@ -6,12 +6,15 @@ the run's news. What does not: which task runs it (`branches`), what the news le
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import trio
 
 from .._authoring.definition import BoundStep, Commit, Offload
 from .._core import commands as c
+from .._core.lifecycle import Phase
 from .._core.replay import Replay
 from .._core.run_state import Activation
 from .._core.store_state import Mark
@@ -85,20 +88,23 @@ class Pass:
                 instrument.step_started(
                     actor.state.run_id, self.activation.step, self.activation_id, self.activation.attempt
                 )
+        news: c.Command | None = None
+        result = "completed"
+        leaving: BaseException | None = None
         try:
             output = await self._invoke()
-        except trio.Cancelled as error:
-            self._ended_by_cancel(error)
-            raise
-        except (KeyboardInterrupt, SystemExit, GeneratorExit):
-            self._leave()
-            raise
-        except BaseExceptionGroup as group:
-            self._ended_by_group(group)
+        except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
+            leaving = error
         except BaseException as error:  # the step boundary: whatever a step raises is the run's news
-            self._report(self.failure(error), "failed")
+            news, result, leaving = self._verdict(error)
         else:
-            self._report(self._success(output), "completed")
+            news = self._success(output)
+        # Not inside the handler: what is cancelled in consequence would get this exception as its context.
+        self._leave()
+        if news is not None:
+            self._report(news, result)
+        if leaving is not None:
+            raise leaving
 
     async def _invoke(self) -> str:
         step = self.step
@@ -116,9 +122,16 @@ class Pass:
         if step.timeout is None:
             output = await call
         else:
+            own: BaseException | None = None
             with trio.move_on_after(step.timeout) as scope:
-                output = await call
+                try:
+                    output = await call
+                except trio.Cancelled as error:
+                    own = _own_error(error)
+                    raise
             if scope.cancelled_caught:
+                if own is not None:
+                    raise own
                 text = f"step {activation.step!r} passed its timeout of {step.timeout:g} s"
                 raise StepTimeout(text, step_id=activation.step, seconds=step.timeout)
         if self.is_hook and output is None:
@@ -169,38 +182,30 @@ class Pass:
         )
         return c.FailStep(n, error_type, message, retryable, self.actor.kernel.clock.dice())
 
-    def _ended_by_cancel(self, error: trio.Cancelled) -> None:
-        own = _own_error(error)
-        if own is not None:
-            self._report(self.failure(own), "failed")
-        elif self.actor.kernel.closing and self.actor.state.phase.value == "open":
-            self._leave()
-        elif self.stop_reason is not None:
-            self._report(c.DropStep(self.activation.n), "cancelled")
-        else:
-            self._leave()
+    def _verdict(self, error: BaseException) -> tuple[c.Command | None, str, BaseException | None]:
+        """What a pass that raised tells its run, and what must go on through the worker: its cancellation, or an exit
+        of the interpreter."""
+        if isinstance(error, trio.Cancelled):
+            return *self._after_cancel(_own_error(error)), error
+        if isinstance(error, BaseExceptionGroup):
+            cancels, rest = error.split(trio.Cancelled)
+            if rest is None:
+                return *self._after_cancel(_own_error(error)), error
+            leaf = _only_leaf(rest)
+            if rest.split((KeyboardInterrupt, SystemExit))[0] is not None:
+                return None, "left", error
+            return self.failure(leaf), "failed", cancels
+        return self.failure(error), "failed", None
 
-    def _ended_by_group(self, group: BaseExceptionGroup[BaseException]) -> None:
-        cancels, rest = group.split(trio.Cancelled)
-        if rest is None:
-            own = _own_error_in(group)
-            if own is not None:
-                self._report(self.failure(own), "failed")
-            elif self.stop_reason is not None:
-                self._report(c.DropStep(self.activation.n), "cancelled")
-            else:
-                self._leave()
-            raise group
-        leaf = _only_leaf(rest)
-        if isinstance(leaf, KeyboardInterrupt | SystemExit):
-            self._leave()
-            raise group
-        self._report(self.failure(leaf), "failed")
-        if cancels is not None:
-            raise cancels
+    def _after_cancel(self, own: BaseException | None) -> tuple[c.Command | None, str]:
+        if own is not None:
+            return self.failure(own), "failed"
+        actor = self.actor
+        if self.stop_reason is None or actor.broken is not None or (actor.paused and actor.state.phase is Phase.OPEN):
+            return None, "left"  # cut off from outside: the step has no outcome, and runs again another time
+        return c.DropStep(self.activation.n), "cancelled"
 
     def _report(self, command: c.Command, result: str) -> None:
-        self._leave()
         actor = self.actor
         actor.tell_end(command, self)
         for instrument in actor.kernel.instruments:
@@ -222,14 +227,21 @@ def _message(error: BaseException) -> str:
 
 
 def _own_error(error: BaseException) -> BaseException | None:
-    """The step's own exception behind a `Cancelled` that replaced it during clean-up."""
+    """The step's own exception behind a `Cancelled` that replaced it during clean-up.
+
+    The context of a `Cancelled` may also be somebody else's exception: that of whoever asked for the cancellation.
+    The step's own was raised through a frame that the `Cancelled` went through as well.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return next((own for inner in error.exceptions if (own := _own_error(inner)) is not None), None)
+    frames = set(_frames(error))
     seen: set[int] = set()
-    found: BaseException | None = error
+    found = error.__context__
     while found is not None and id(found) not in seen:
         seen.add(id(found))
-        if isinstance(found, Exception) and not isinstance(found, BaseExceptionGroup):
-            return found
-        if isinstance(found, BaseExceptionGroup):
+        if not isinstance(found, trio.Cancelled) and not frames.isdisjoint(_frames(found)):
+            if not isinstance(found, BaseExceptionGroup):
+                return found
             rest = found.split(trio.Cancelled)[1]
             if rest is not None:
                 return _only_leaf(rest)
@@ -237,12 +249,11 @@ def _own_error(error: BaseException) -> BaseException | None:
     return None
 
 
-def _own_error_in(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
-    for error in group.exceptions:
-        own = _own_error_in(error) if isinstance(error, BaseExceptionGroup) else _own_error(error)
-        if own is not None:
-            return own
-    return None
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
 
 
 def _only_leaf(error: BaseException) -> BaseException:

@@ -15,7 +15,7 @@ from .._core.durations import moment
 from .._core.lifecycle import RunStatus, StepStatus
 from .._core.run_state import Activation, Batch, RunState
 from .._core.values import decode
-from .._ids import activation_id
+from .._ids import HOOKS, activation_id
 from ..abc import RunHeader
 from ..errors import ActorflowError, StepFailed
 
@@ -172,8 +172,8 @@ def summary(header: RunHeader) -> RunSummary:
 def counts(state: RunState) -> dict[StepStatus, int]:
     """Steps by status."""
     found = dict(state.counts)
-    found[StepStatus.PENDING] = state.armed_count
-    found[StepStatus.RUNNING] = len(state.live)
+    found[StepStatus.PENDING] = state.armed_count - (state.hook in state.armed)
+    found[StepStatus.RUNNING] = len(state.live) - (state.hook in state.live)
     return found
 
 
@@ -229,8 +229,12 @@ def _failure(name: str, step: str, attempts: int, error_type: str, message: str)
 
 def _open(state: RunState) -> Iterator[tuple[int, StepRecord]]:
     for item in (*state.armed.values(), *state.batches):
+        if not isinstance(item, Batch) and item.step in HOOKS:
+            continue
         yield from _queued(state, item, StepStatus.PENDING, 0.0)
     for activation in state.live.values():
+        if activation.step in HOOKS:
+            continue  # the hook of the run's end is not a step
         yield activation.n, _started(state, activation, StepStatus.RUNNING, 0.0)
 
 

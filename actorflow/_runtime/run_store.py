@@ -28,6 +28,9 @@ from .mailbox import Message
 if TYPE_CHECKING:
     from .passes import Pass
 
+STRIDE: Final = 16
+"""Operations that are applied in their senders' turns before one of them lets the others have a turn."""
+
 KEY_BYTES: Final = 512
 """Longest key, in UTF-8 bytes."""
 
@@ -111,9 +114,7 @@ class _Encoder:
             found = self.item(name, argument)
         elif verb == "extend":
             found = tuple([self.item(name, item) for item in items_of(argument)])
-        elif verb == "decrement":
-            verb, found = "increment", -self.number(name, argument, "decrement")
-        elif verb in ("increment", "maximum", "minimum"):
+        elif verb in ("increment", "decrement", "maximum", "minimum"):
             found = self.number(name, argument, verb)
         elif verb == "merge":
             found = self._sized(name, encode(check_mapping(argument), unstructure))
@@ -171,8 +172,8 @@ class RunStore:
     async def decrement(self, key: str, delta: float = 1, *, op_id: str = "") -> int | float:
         """Subtract from a number that starts at 0; the new value."""
         name = self._encoder.key(key)
-        number = -self._encoder.number(name, delta, "decrement")
-        return await self._write("increment", name, number, op_id)  # type: ignore[return-value]  # by verb
+        number = self._encoder.number(name, delta, "decrement")
+        return await self._write("decrement", name, number, op_id)  # type: ignore[return-value]  # by verb
 
     async def delete(self, key: str, *, op_id: str = "") -> bool:
         """Remove a key; whether it existed."""
@@ -260,7 +261,7 @@ class RunStore:
 
         owner = self._pass
         replay = owner.replay
-        if replay is not None:
+        if replay is not None and not op_id:
             found = replay.match("update", name, _UPDATED)
             if found is not UNMATCHED:
                 await trio.lowlevel.checkpoint()
@@ -346,7 +347,7 @@ class RunStore:
     async def _transact(self, operations: list[c.Operation], op_id: str, what: str, mark: int | None = None) -> None:
         self._check_usable()
         owner = self._pass
-        if owner.replay is not None and owner.replay.match("transaction", "", operations) is not UNMATCHED:
+        if owner.replay is not None and not op_id and owner.replay.match("transaction", "", operations) is not UNMATCHED:
             await trio.lowlevel.checkpoint()
             return
         if mark is not None:
@@ -380,7 +381,7 @@ class RunStore:
         owner = self._pass
         actor = self._actor
         self._check_usable()
-        if owner.replay is not None and owner.replay.match(verb, name, checked) is not UNMATCHED:
+        if owner.replay is not None and not op_id and owner.replay.match(verb, name, checked) is not UNMATCHED:
             return
         if owner.buffer is not None:
             owner.buffer.write(verb, name, checked)
@@ -415,7 +416,7 @@ class RunStore:
 
     async def _write(self, verb: str, key: str, argument: Argument, op_id: str) -> object:
         owner = self._pass
-        if owner.replay is not None:
+        if owner.replay is not None and not op_id:
             found = owner.replay.match(verb, key, argument)
             if found is not UNMATCHED:
                 await trio.lowlevel.checkpoint()
@@ -428,7 +429,12 @@ class RunStore:
         if actor.volatile and not actor.mailbox and not op_id:
             await trio.lowlevel.checkpoint_if_cancelled()
             actor.check_usable()
-            return actor.operate(self._n, verb, key, argument, mark)
+            reply = actor.operate(self._n, verb, key, argument, mark)
+            kernel = actor.kernel
+            kernel.breath += 1
+            if kernel.breath >= STRIDE:
+                await kernel.breathe()
+            return reply
         self._check_usable()
         return await actor.ask(c.Operate(self._n, verb, key, argument, op_id, mark), owner)
 

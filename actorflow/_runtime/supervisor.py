@@ -22,7 +22,7 @@ from .._authoring.definition import Definition
 from .._core import commands as c
 from .._core import facts as f
 from .._core import react
-from .._core.decide import decide, decide_operation, over
+from .._core.decide import Ruling, decide, decide_operation, over
 from .._core.lifecycle import Phase
 from .._core.operations import VERBS, Argument
 from .._core.plan import LostUpdates, RunPlan
@@ -67,7 +67,8 @@ class RunActor:
         self.final_state: dict[str, Value] | None = None
         self.causes: dict[int, BaseException] = {}
         self.queued = False
-        self.paused = False
+        self.paused = kernel.closing
+        self.created = kernel.next_created() if header is None else header.created
         self.ended = state.phase is Phase.OVER
         self.broken: ActorflowError | None = None
         self.armed_at = 0.0
@@ -91,7 +92,9 @@ class RunActor:
         self.check_usable()
         if self.volatile and not self.mailbox:
             await trio.lowlevel.checkpoint_if_cancelled()
-            return self.execute(command)
+            reply = self.execute(command, origin)
+            await self.kernel.breathe()
+            return reply
         return await self.post(Message(command, origin=origin))
 
     async def ask_read(self, read: Read, origin: Pass | None = None) -> object:
@@ -182,26 +185,37 @@ class RunActor:
         LOG.warning("lost update: %s", error)
 
     def _rule(self, command: c.Command, now: float, origin: Pass | None = None) -> object:
-        if origin is not None and origin.unasked_error is not None and isinstance(command, c.FinishStep):
-            command = origin.failure(origin.unasked_error)
+        if isinstance(command, c.FinishStep) and origin is not None:
+            return self._finish(command, now, origin)
         try:
             ruling = decide(self.state, self.plan, command, now)
         except LostUpdate as error:
-            if not isinstance(command, c.Operate | c.Transact | c.FinishStep):
-                raise
-            if isinstance(command, c.FinishStep) and self.plan.lost_updates is not LostUpdates.WARN:
-                raise
             self._warn_or_raise(error)
-            if isinstance(command, c.Operate):
-                command.mark = c.NO_MARK
-            else:
-                command.marks = {}
-            ruling = decide(self.state, self.plan, command, now)
+            ruling = decide(self.state, self.plan, _unmarked(command), now)
+        return self._record_all(ruling)
+
+    def _record_all(self, ruling: Ruling) -> object:
         reply = ruling.reply
         for fact in ruling.facts:
             written = self.record(fact)
-            reply = written if ruling.reply is None else reply
+            if ruling.reply is None:
+                reply = written
         return reply
+
+    def _finish(self, command: c.FinishStep, now: float, origin: Pass) -> object:
+        """The success of a step is a failure if a call that it did not wait for has failed, or if what it had
+        buffered for its success does not fit any more."""
+        if origin.unasked_error is not None:
+            return self._rule(origin.failure(origin.unasked_error), now)
+        try:
+            try:
+                ruling = decide(self.state, self.plan, command, now)
+            except LostUpdate as error:
+                self._warn_or_raise(error)
+                ruling = decide(self.state, self.plan, _unmarked(command), now)
+        except ActorflowError as error:
+            return self._rule(origin.failure(error), now)
+        return self._record_all(ruling)
 
     def record(self, fact: f.Fact) -> object:
         """Write a fact and keep it for the journal."""
@@ -233,16 +247,10 @@ class RunActor:
         self.settle(now)
 
     def _rule_message(self, message: Message, now: float) -> outcome.Outcome[object]:
-        command = message.command
-        assert command is not None
+        assert message.command is not None
         try:
-            return outcome.Value(self._rule(command, now, message.origin))
-        except ActorflowError as error:
-            if message.origin is not None and isinstance(command, c.FinishStep):
-                # What a `commit="on_success"` step had buffered does not fit any more: the attempt fails.
-                return outcome.Value(self._rule(message.origin.failure(error), now))
-            return outcome.Error(error)
-        except Exception as error:  # a user's own `update` function: its error belongs to its caller
+            return outcome.Value(self._rule(message.command, now, message.origin))
+        except Exception as error:  # the actor's boundary; a user's `update` function may raise anything
             return outcome.Error(error)
 
     def settle(self, now: float) -> None:
@@ -284,7 +292,7 @@ class RunActor:
                 source=state.source,
                 status=state.status,
                 parent_id=state.parent_id,
-                created=self.kernel.next_created(),
+                created=self.created,
                 started_at=state.started_at,
                 ended_at=state.ended_at,
                 fingerprint=state.fingerprint,
@@ -305,6 +313,8 @@ class RunActor:
             for message, result in answers:
                 if not message.resolve(result):
                     self._unheard(message, result)
+        if self.state.timers or self.state.gates:
+            self.arm()
         if not facts:
             return
         for fact in facts:
@@ -316,10 +326,9 @@ class RunActor:
             elif kind is f.RunEnded:
                 self._ended()
         self.kernel.facts += len(facts)
+        self.kernel.commits += self.volatile
         if self.streams:
             self._feed(facts)
-        if self.state.timers or self.state.gates:
-            self.arm()
 
     def _feed(self, facts: list[f.Fact]) -> None:
         first = self.state.seq - len(facts) + 1
@@ -490,6 +499,15 @@ class RunActor:
             answers, self.answers = self.answers, []
             for message, answer in answers:
                 message.resolve(answer)
+
+
+def _unmarked(command: c.Command) -> c.Command:
+    """The same command without what it knows of earlier reads: the last write wins."""
+    if isinstance(command, c.Operate):
+        command.mark = c.NO_MARK
+    elif isinstance(command, c.Transact | c.FinishStep):
+        command.marks = {}
+    return command
 
 
 def decoded(value: Value | Missing) -> object:

@@ -1,0 +1,61 @@
+"""`python -m stress`: the subcommands and their exit codes.
+
+What lives here: choosing the subcommand. What does not: what it does (`bench.command`, `kill.command`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main"]
+
+CODES = """\
+exit codes: 0 all is well, 1 a wrong answer or something lost or doubled, 2 wrong use, or it cannot run here,
+3 a goal was missed (bench --enforce), 130 interrupted
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All options of all subcommands."""
+    from .bench import command as bench
+    from .kill import command as kill
+
+    parser = argparse.ArgumentParser(
+        prog="python -m stress",
+        description="Measure actorflow, and kill processes that use it.",
+        epilog=CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subcommands = parser.add_subparsers(title="subcommands", metavar="")
+    for module, name, summary in (
+        (bench, "bench", "print the figures, each beside its goal"),
+        (kill, "kill", "kill -9 a process that runs workflows, over and over, and count what was lost or doubled"),
+    ):
+        subparser = subcommands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        module.add_options(subparser)
+        subparser.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand on the arguments (default: those of this process); returns the exit code."""
+    parser = make_parser()
+    try:
+        options = parser.parse_args(argv)
+    except SystemExit as stop:  # argparse leaves so after --help and after a mistake
+        return stop.code if isinstance(stop.code, int) else 2
+    run = getattr(options, "run", None)
+    if run is None:
+        parser.print_help()
+        return 0
+    try:
+        return int(run(options))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""P3: a million branches: time per branch against ten thousand, and memory; each in a process of its own.
+
+What lives here: those figures. What does not: the process (`alone`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import median
+
+from .alone import measure_apart
+from .figures import Figure, Settings, ratio
+
+FEW = 10_000
+GOAL_BYTES = 1.5e9
+
+
+def in_memory(settings: Settings) -> Iterator[Figure]:
+    """P3."""
+    many = settings.choose(1_000_000, 100_000)
+    # Two of the large ones keep the whole report within minutes; each is set against the median of several small ones.
+    large, small = [], []
+    for _ in range(settings.choose(2, 1)):
+        few = [measure_apart(FEW, "memory:").seconds / FEW for _ in range(settings.choose(5, 3))]
+        small.append(median(few))
+        large.append(measure_apart(many, "memory:"))
+    each = [cost.seconds / many for cost in large]
+    note = f"{median(each) * 1e6:.0f} µs against {median(small) * 1e6:.0f} µs a branch"
+    yield ratio("P3", f"{many:,} branches in memory, time per branch / at {FEW:,}", each, small, goal=1.3, note=note)
+    peaks = tuple(cost.peak_bytes / 1e9 for cost in large)
+    note = f"{max(peaks) * 1e9 / many:,.0f} bytes a branch"
+    goal = GOAL_BYTES / 1e9
+    yield Figure(
+        id="P3", what=f"{many:,} branches, peak memory", value=max(peaks), unit="GB", goal=goal, samples=peaks, note=note
+    )
