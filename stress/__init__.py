@@ -1,5 +1,5 @@
-"""The stress tool of actorflow: figures, and crashes by the hundred. Run it as `python -m stress` or `actorflow stress`.
+"""The stress tool of actorflow: figures, and crashes by the hundred: `python -m stress`, or `actorflow stress`.
 
-What lives here: `bench`, which measures, and `kill`, which kills processes that run workflows and counts what was lost.
-What does not: tests; those are quick, and assert nothing about time. Only the public API of actorflow is used.
+What lives here: `bench`, which measures, and `kill`, which kills processes that run workflows and counts what was
+lost. What does not: tests; those are quick, and assert nothing about time. Only the public API of actorflow is used.
 """

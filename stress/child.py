@@ -10,9 +10,12 @@ import os
 import platform
 import sqlite3
 import sys
-from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SOURCE = Path(__file__).resolve().parents[1]
 """The folder that holds the package `stress`: the source tree, or where it is installed."""

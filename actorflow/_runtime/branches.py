@@ -97,10 +97,11 @@ class Branches:
             found = ready.popleft()
             if ready and self._coming == 0:
                 self._call_worker()
+            if found.stop_reason is not None:
+                found.skip()
+                continue
             worker.current = found
             found.worker = worker
-            if found.stop_reason is not None:
-                worker.scope.cancel()
             try:
                 await found.run()
             finally:

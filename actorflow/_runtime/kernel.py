@@ -66,6 +66,7 @@ class Kernel:
         self.branches: Branches
         self.created = 0
         self.closing = False
+        self.stopping = False
         self.closed = False
         self.breath = 0
         self.facts = 0

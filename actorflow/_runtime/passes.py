@@ -78,6 +78,13 @@ class Pass:
             if self.worker is not None:
                 self.worker.scope.cancel(reason=f"actorflow: {reason}")
 
+    def skip(self) -> None:
+        """It was stopped before it began: no line of it runs."""
+        news, result = self._after_cancel(None)
+        self._leave()
+        if news is not None:
+            self._report(news, result)
+
     async def run(self) -> None:
         """Run the step and tell its run how it ended. Only what is nobody's outcome leaves: `Cancelled`, and the
         interpreter's own exits."""

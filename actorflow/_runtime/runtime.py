@@ -275,7 +275,7 @@ class Runtime:
             mailbox_depth=max((actor.mailbox.depth for actor in actors), default=0),
             mailbox_oldest_s=max(waited, default=0.0),
             commits=kernel.commits,
-            facts=kernel.facts + sum(len(actor.outbox) - actor.acted for actor in actors),
+            facts=kernel.facts + sum(len(actor.outbox) - actor.acted for actor in actors if actor.volatile),
             commit_latency_s=kernel.commit_seconds,
             restarts=kernel.restarts,
             late_replies=kernel.late_replies,
@@ -558,6 +558,7 @@ async def _let_steps_end(kernel: Kernel, grace: float) -> None:
             for found in late
         )
         LOG.warning("closing: %d steps outlasted the grace of %g s and are cancelled: %s", len(late), grace, names)
+    kernel.stopping = True
     for actor in list(kernel.actors.values()):
         for found in list(actor.passes.values()):
             found.stop("the runtime is closing")
@@ -583,6 +584,7 @@ async def _end_runs(kernel: Kernel, grace: float) -> None:
         if not actor.ended and actor.broken is None:
             for command in interrupted_commands(actor.state, crashed=False):
                 actor.execute(command)
+            kernel.stopping = False  # for the hooks, within what is left of the grace
             actor.execute(c.CancelRun("the runtime closed"))
     with trio.CancelScope(deadline=trio.current_time() + grace):
         await kernel.branches.empty()

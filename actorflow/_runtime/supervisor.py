@@ -142,9 +142,9 @@ class RunActor:
         """The end of a pass: in order behind what the pass has sent, never refused, never waited for."""
         if self.broken is not None or self.is_over:
             return
-        if self.volatile and not self.mailbox:
+        if self.volatile and not self.mailbox and not isinstance(command, c.FailStep):
             self.execute(command, origin)
-        else:
+        else:  # a failure may stop the others: those that fail in the same breath shall be heard first
             self.tell(Message(command, origin=origin))
 
     # --- deciding
@@ -366,6 +366,8 @@ class RunActor:
         found = self.passes[n] = Pass(self, activation)
         if self.state.phase is Phase.STOPPING:
             found.stop("the run is ending")
+        elif self.kernel.stopping:
+            found.stop("the runtime is closing")
         self.kernel.branches.submit(found)
 
     def _stop_passes(self) -> None:

@@ -6,6 +6,7 @@ progress (`progress`), choosing what to begin (the commands).
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from contextlib import redirect_stdout
@@ -62,6 +63,8 @@ class Interrupt:
 
 def run_trio(function: Callable[[], Coroutine[object, object, T]], *, journal: str, as_json: bool) -> T:
     """Run an async command. With `as_json`, what the steps themselves print goes to stderr: stdout has the document."""
+    # What the runtime logs is told in our own words; the steps' own loggers are not touched.
+    logging.getLogger("actorflow").addHandler(logging.NullHandler())
     try:
         with redirect_stdout(sys.stderr if as_json else sys.stdout):
             return trio.run(function)

@@ -5,16 +5,19 @@ What lives here: those figures. What does not: very many branches (`scale`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from statistics import median
+from typing import TYPE_CHECKING
 
 import trio
-
-from actorflow import Workflow
 
 from .alone import measure_apart
 from .figures import Figure, Settings, ratio
 from .question import FanOut, FanOutOneByOne, ask, baseline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from actorflow import Workflow
 
 BRANCHES = 10_000
 BRANCHES_ALONE = 5_000

@@ -6,12 +6,15 @@ What lives here: `Figure` and `Settings`. What does not: measuring, or showing.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from attrs import frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 
 class WrongAnswer(Exception):

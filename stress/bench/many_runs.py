@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
 from statistics import median
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -16,10 +16,13 @@ from actorflow import Context, Workflow, open_runtime
 
 from .figures import Figure, Settings, WrongAnswer, ratio
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 OPERATIONS = 10
 
 
-async def work(ctx: Context) -> None:
+async def work(ctx: Context[object]) -> None:
     """Ten operations, one after the other."""
     for _ in range(OPERATIONS // 2):
         await ctx.run_store.increment("counter")
@@ -29,7 +32,7 @@ async def work(ctx: Context) -> None:
 class Small(Workflow):
     """One run of many."""
 
-    async def start(self, data: int, ctx: Context) -> None:
+    async def start(self, data: int, ctx: Context[object]) -> None:
         """Do one share of the work."""
         await work(ctx)
 
@@ -37,11 +40,11 @@ class Small(Workflow):
 class Large(Workflow):
     """One run for all."""
 
-    async def start(self, data: int, ctx: Context) -> None:
+    async def start(self, data: int, ctx: Context[object]) -> None:
         """Open one branch per share of the work."""
         await ctx.schedule_many("branch", range(data))
 
-    async def branch(self, data: int, ctx: Context) -> None:
+    async def branch(self, data: int, ctx: Context[object]) -> None:
         """Do one share of the work."""
         await work(ctx)
 

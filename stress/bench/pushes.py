@@ -8,8 +8,8 @@ from __future__ import annotations
 import gc
 import json
 import time
-from collections.abc import Iterator
 from statistics import median
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -17,6 +17,9 @@ from actorflow import Context, Workflow, open_runtime
 
 from .figures import Figure, Settings, bytes_of, ratio
 from .question import check_items
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WINDOW = 1_000
 ITEMS = 10_000
@@ -48,7 +51,7 @@ async def push_one_by_one(journal: str, pushes: int) -> tuple[float, float]:
     times: list[float] = []
 
     class Pushing(Workflow):
-        async def start(self, data: int, ctx: Context) -> None:
+        async def start(self, data: int, ctx: Context[object]) -> None:
             push = ctx.run_store.push
             gc.collect()
             for number in range(data):
@@ -97,12 +100,12 @@ async def push_and_weigh(journal: str, branches: int) -> tuple[int, int]:
     state = {"left": branches}
 
     class Weighed(Workflow):
-        async def start(self, data: int, ctx: Context) -> None:
+        async def start(self, data: int, ctx: Context[object]) -> None:
             await ctx.schedule_many("branch", range(data))
             if not pushed.is_set():
                 await trio.sleep_forever()
 
-        async def branch(self, data: int, ctx: Context) -> None:
+        async def branch(self, data: int, ctx: Context[object]) -> None:
             for number in range(data, ITEMS, branches):
                 await ctx.run_store.push("items", item(number))
             state["left"] -= 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -16,15 +16,18 @@ from actorflow import Context, Workflow, open_runtime
 
 from .figures import WrongAnswer
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 
 class FanOut(Workflow):
     """The question, the way the documentation recommends: one durable call per thousand branches."""
 
-    async def start(self, data: int, ctx: Context) -> None:
+    async def start(self, data: int, ctx: Context[object]) -> None:
         """Open the branches."""
         await ctx.schedule_many("branch", range(data))
 
-    async def branch(self, data: int, ctx: Context) -> None:
+    async def branch(self, data: int, ctx: Context[object]) -> None:
         """Push and count."""
         await ctx.run_store.push("items", {"id": data, "status": "done"})
         await ctx.run_store.increment("counter")
@@ -33,7 +36,7 @@ class FanOut(Workflow):
 class FanOutOneByOne(FanOut):
     """The question with one call per branch."""
 
-    async def start(self, data: int, ctx: Context) -> None:
+    async def start(self, data: int, ctx: Context[object]) -> None:
         """Open the branches."""
         for number in range(data):
             await ctx.schedule_next_step("branch", number)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
 from statistics import median
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -16,6 +16,9 @@ from actorflow import Context, Workflow, open_runtime
 
 from .figures import Figure, Settings, ratio
 from .question import check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FACTS_PER_BRANCH = 4
 """Its start, its push, its increment, its end."""
@@ -36,18 +39,20 @@ def take_up(settings: Settings) -> Iterator[Figure]:
 
 
 async def run_and_recover(journal: str, branches: int) -> tuple[float, float]:
-    """Seconds until all branches are done, and, after the runtime was closed over a sleeping step, until the run is
-    taken up by the next one; then the run ends and its answer is checked."""
+    """Seconds until all branches are done, and then until the next runtime has taken the run up.
+
+    The first runtime is closed over a step that sleeps. In the second the run ends, and its answer is checked.
+    """
     done = trio.Event()
     state = {"left": branches}
 
     class CutOff(Workflow):
-        async def start(self, data: int, ctx: Context) -> None:
+        async def start(self, data: int, ctx: Context[object]) -> None:
             await ctx.schedule_many("branch", range(data))
             if not done.is_set():
                 await trio.sleep_forever()
 
-        async def branch(self, data: int, ctx: Context) -> None:
+        async def branch(self, data: int, ctx: Context[object]) -> None:
             await ctx.run_store.push("items", {"id": data, "status": "done"})
             await ctx.run_store.increment("counter")
             state["left"] -= 1

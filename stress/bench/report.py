@@ -5,11 +5,15 @@ What lives here: text. What does not: measuring.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Literal
 
-from .figures import Figure
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
+    from .figures import Figure
+
+PIPE_COLUMNS = 180
 HEADS = ("", "what", "figure", "goal", "", "measured")
 
 
@@ -43,12 +47,15 @@ def _show_rich(rows: Sequence[tuple[str, ...]]) -> None:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head, justify in zip(HEADS, ("left", "left", "right", "right", "left", "left"), strict=True):
-        table.add_column(head, justify="right" if justify == "right" else "left", no_wrap=head in ("", "figure", "goal"))
+    for head in HEADS:
+        justify: Literal["left", "right"] = "right" if head in ("figure", "goal") else "left"
+        table.add_column(head, justify=justify, no_wrap=head not in ("what", "measured"))
     for line in rows:
         style = {"met": "green", "MISSED": "bold red"}.get(line[4], "")
         table.add_row(*(Text(cell, style=style if place == 4 else "") for place, cell in enumerate(line)))
-    Console().print(table)
+    # A pipe has no width: long enough lines, so that a log shows one figure per line.
+    console = Console()
+    (console if console.is_terminal else Console(width=PIPE_COLUMNS)).print(table)
 
 
 def _show_plain(rows: Sequence[tuple[str, ...]]) -> None:

@@ -5,14 +5,17 @@ What lives here: those figures. What does not: the process (`alone`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from statistics import median
+from typing import TYPE_CHECKING
 
 from .alone import measure_apart
 from .figures import Figure, Settings, ratio
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 FEW = 10_000
-GOAL_BYTES = 1.5e9
+GOAL_GB = 1.5
 
 
 def in_memory(settings: Settings) -> Iterator[Figure]:
@@ -29,7 +32,5 @@ def in_memory(settings: Settings) -> Iterator[Figure]:
     yield ratio("P3", f"{many:,} branches in memory, time per branch / at {FEW:,}", each, small, goal=1.3, note=note)
     peaks = tuple(cost.peak_bytes / 1e9 for cost in large)
     note = f"{max(peaks) * 1e9 / many:,.0f} bytes a branch"
-    goal = GOAL_BYTES / 1e9
-    yield Figure(
-        id="P3", what=f"{many:,} branches, peak memory", value=max(peaks), unit="GB", goal=goal, samples=peaks, note=note
-    )
+    what = f"{many:,} branches in memory, peak memory of the process"
+    yield Figure(id="P3", what=what, value=max(peaks), unit="GB", goal=GOAL_GB, samples=peaks, note=note)

@@ -5,16 +5,19 @@ What lives here: those figures. What does not: anything after the import.
 
 from __future__ import annotations
 
-import os
+import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from importlib.util import find_spec
 from statistics import median
+from typing import TYPE_CHECKING
 
 from ..child import environment
 from .figures import Figure, Settings, WrongAnswer, ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NOTHING = ("-c", "pass")
 TRIO = ("-c", "import trio")
@@ -26,7 +29,7 @@ HELP = ("-m", "actorflow", "--help")
 
 def processes(settings: Settings) -> Iterator[Figure]:
     """P11."""
-    commands = [NOTHING, TRIO, BARE, USED]
+    commands: list[tuple[str, ...]] = [NOTHING, TRIO, BARE, USED]
     if find_spec("click") and find_spec("rich"):
         commands.append(HELP)
     wall: dict[tuple[str, ...], list[float]] = {one: [] for one in commands}
@@ -35,9 +38,9 @@ def processes(settings: Settings) -> Iterator[Figure]:
         run(one)  # writes the byte code, fills the cache of the disk
     for _ in range(settings.choose(15, 5)):
         for one in commands:
-            passed, user = run(one)
+            passed, used = run(one)
             wall[one].append(passed)
-            processor[one].append(user)
+            processor[one].append(used)
     for times, name in ((processor, "processor time"), (wall, "wall time")):
         yield _compare(f"`{BARE[1]}` / `{TRIO[1]}`, {name}", times[BARE], times[TRIO], 1.8)
         yield _compare(f"`{USED[1]}` / `{TRIO[1]}`, {name}", times[USED], times[TRIO], 1.8)
@@ -52,12 +55,11 @@ def _compare(what: str, ours: list[float], theirs: list[float], goal: float) -> 
 
 def run(arguments: tuple[str, ...]) -> tuple[float, float]:
     """Wall seconds and processor seconds of one process of this interpreter."""
-    before = os.times()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began = time.perf_counter()
     done = subprocess.run([sys.executable, *arguments], env=environment(), capture_output=True, text=True, check=False)
     passed = time.perf_counter() - began
-    after = os.times()
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         raise WrongAnswer(f"python {' '.join(arguments)} exits with {done.returncode}: {done.stderr[-1000:]}")
-    user = after.children_user - before.children_user + after.children_system - before.children_system
-    return passed, user
+    return passed, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime

@@ -180,9 +180,11 @@ async def test_a_name_that_is_not_text_is_counted(tmp_path: Path) -> None:
 
 async def test_a_file_that_cannot_be_opened_is_counted_with_its_reason(journal: str, tmp_path: Path) -> None:
     """A path too long to be opened, for whatever user, counts as unreadable and in no other total."""
-    (tmp_path / "fine.txt").write_bytes(b"1\n")
-    folder = os.open(tmp_path, os.O_RDONLY)
-    length = len(str(tmp_path))
+    root = tmp_path / "tree"  # the journal lies beside it
+    root.mkdir()
+    (root / "fine.txt").write_bytes(b"1\n")
+    folder = os.open(root, os.O_RDONLY)
+    length = len(str(root))
     while length < 4096 - 256:  # the limit of a path; the folders themselves can still be listed
         os.mkdir("d" * 200, dir_fd=folder)
         inner = os.open("d" * 200, os.O_RDONLY, dir_fd=folder)
@@ -190,7 +192,7 @@ async def test_a_file_that_cannot_be_opened_is_counted_with_its_reason(journal: 
         folder, length = inner, length + 201
     os.close(os.open("f" * 255, os.O_CREAT | os.O_WRONLY, dir_fd=folder))
     os.close(folder)
-    result = await count(journal, tmp_path)
+    result = await count(journal, root)
     assert (result.files, result.lines) == (1, 1)
     assert result.unreadable == {os.strerror(errno.ENAMETOOLONG).lower(): 1}
 
