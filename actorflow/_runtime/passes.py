@@ -208,7 +208,8 @@ class Pass:
         if own is not None:
             return self.failure(own), "failed"
         actor = self.actor
-        if self.stop_reason is None or actor.broken is not None or (actor.paused and actor.state.phase is Phase.OPEN):
+        stopping = actor.state.phase is Phase.STOPPING
+        if self.stop_reason is None or actor.broken is not None or (actor.paused and not stopping):
             return None, "left"  # cut off from outside: the step has no outcome, and runs again another time
         return c.DropStep(self.activation.n), "cancelled"
 

@@ -25,8 +25,13 @@ SUFFIXES: Final = ("", "-wal")
 """The files of a SQLite journal that hold its content; what else lies beside them is rebuilt."""
 
 
-class SimulatedCrash(BaseException):
-    """The process "died" in a write. Like `KeyboardInterrupt` it is no `Exception`, so that nobody handles it."""
+class SimulatedCrash(JournalError):
+    """The process "died" in a write.
+
+    For the runtime it is a journal that never works again: the runs stop, nothing more is acknowledged, and whoever
+    waits for one of them gets this error. Leave the block then; what the journal within holds is what a dead process
+    would have left.
+    """
 
 
 @frozen

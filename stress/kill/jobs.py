@@ -102,7 +102,7 @@ def census(folder: Path) -> Job:
 
     def items(output: Mapping[str, object], state: Mapping[str, object]) -> Counter[str]:
         counts: Counter[str] = Counter()
-        for key in ("files", "lines", "bytes", "folders"):
+        for key in ("files", "folders"):  # each once; lines, bytes and digests are compared as they are
             found = output[key]
             assert isinstance(found, int)
             counts[key] = found
@@ -131,7 +131,7 @@ def orders(folder: Path) -> Job:
         results = state["results"]
         assert isinstance(results, list)
         counts = Counter(f"item {result['id']}" for result in results)
-        for key in ("processed", "rejected", "failed", "units", "supplier_calls"):
+        for key in ("rejected", "failed"):
             found = output[key]
             assert isinstance(found, int)
             counts[key] = found

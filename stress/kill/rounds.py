@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from ..child import command, environment
 from .verdict import Verdict
@@ -83,15 +83,66 @@ class CannotRun(Exception):
     """The undisturbed run does not work, so nothing can be compared with it."""
 
 
+@define
+class Tally:
+    """The counting. What a process told before it was killed was acknowledged to it, so it has to hold for ever."""
+
+    verdict: Verdict
+    _started: set[str] = field(factory=set)
+    _ended: set[str] = field(factory=set)
+    _hit: set[str] = field(factory=set)
+
+    def round(self, answer: Answer) -> None:
+        """Take one killed process into account."""
+        verdict = self.verdict
+        if not answer.killed:
+            verdict.violations.append(f"a process ended by itself with {answer.code}: {answer.error}")
+            return
+        verdict.kills += 1
+        opened = answer.data("open")
+        if not opened:
+            verdict.met_opening += 1
+            self._hit |= self._started - self._ended
+            return
+        unfinished = opened[0]
+        assert isinstance(unfinished, list)
+        if revived := sorted(self._ended.intersection(unfinished)):
+            verdict.violations.append(f"runs that had ended are unfinished again: {', '.join(revived)}")
+        self._started.update(unfinished, map(str, answer.data("started")))
+        self._ended.update(map(str, answer.data("ended")))
+        alive = self._started - self._ended
+        self._hit |= alive
+        verdict.met_live += bool(alive)
+        verdict.runs = len(self._ended)
+
+    def end(self, answer: Answer) -> None:
+        """Take the last process into account, which compared every run."""
+        verdict = self.verdict
+        if answer.error:
+            verdict.violations.append(f"the last process ended with {answer.code}: {answer.error}")
+        seen = set()
+        for row in answer.data("checked"):
+            assert isinstance(row, list)
+            run_id, checked, lost, doubled, differences = row
+            seen.add(run_id)
+            verdict.checked += checked
+            verdict.lost += lost
+            verdict.doubled += doubled
+            verdict.violations.extend(f"run {run_id}, {difference}" for difference in differences)
+        verdict.runs = len(seen)
+        verdict.survivors = len(seen & self._hit)
+        gone = sorted(self._started - seen)
+        if gone and not answer.error:
+            verdict.violations.append(f"runs whose start was acknowledged are gone: {', '.join(gone)}")
+
+
 def campaign(
     folder: Path, jobs: Sequence[str], *, seed: int, rounds: int | None, seconds: float | None, watch: bool = False
 ) -> Verdict:
     """Kill, round after round, on one journal; then let everything end, and check every run."""
     dice = random.Random(seed)
     verdict = Verdict(seed)
-    started: set[str] = set()
-    ended: set[str] = set()
-    hit: set[str] = set()
+    tally = Tally(verdict)
     with ForkServer() as server:
         first = server.ask("undisturbed", folder, jobs, None)
         if first.error:
@@ -104,55 +155,11 @@ def campaign(
                 break
             span = OPENING_S if dice.random() < EARLY_SHARE else WORKING_S
             answer = server.ask("live", folder, jobs, dice.uniform(0.0, span))
-            _count(verdict, answer, started, ended, hit)
+            tally.round(answer)
             if watch:
-                print(f"\r{verdict.kills} kills, {len(ended)} runs finished", end="", file=sys.stderr, flush=True)
+                print(f"\r{verdict.kills} kills, {verdict.runs} runs finished", end="", file=sys.stderr, flush=True)
         if watch:
             print(file=sys.stderr)
         verdict.seconds = time.monotonic() - began
-        _check(verdict, server.ask("finish", folder, jobs, None), started, ended, hit)
+        tally.end(server.ask("finish", folder, jobs, None))
     return verdict
-
-
-def _count(verdict: Verdict, answer: Answer, started: set[str], ended: set[str], hit: set[str]) -> None:
-    """Take one round into account. What a process told was acknowledged to it, so it has to hold for ever."""
-    if not answer.killed:
-        verdict.violations.append(f"a process ended by itself with {answer.code}: {answer.error}")
-        return
-    verdict.kills += 1
-    opened = answer.data("open")
-    if not opened:
-        verdict.met_opening += 1
-        hit |= started - ended
-        return
-    unfinished = opened[0]
-    assert isinstance(unfinished, list)
-    revived = sorted(set(unfinished) & ended)
-    if revived:
-        verdict.violations.append(f"runs that had ended are unfinished again: {', '.join(revived)}")
-    ended_now = {str(run_id) for run_id in answer.data("ended")}
-    started |= {*map(str, unfinished), *(str(run_id) for run_id in answer.data("started"))}
-    ended |= ended_now
-    alive = started - ended
-    hit |= alive
-    verdict.met_live += bool(alive)
-
-
-def _check(verdict: Verdict, answer: Answer, started: set[str], ended: set[str], hit: set[str]) -> None:
-    """Take the last process into account, which compared every run."""
-    if answer.error:
-        verdict.violations.append(f"the last process ended with {answer.code}: {answer.error}")
-    seen = set()
-    for row in answer.data("checked"):
-        assert isinstance(row, list)
-        run_id, checked, lost, doubled, differences = row
-        seen.add(run_id)
-        verdict.checked += checked
-        verdict.lost += lost
-        verdict.doubled += doubled
-        verdict.violations.extend(f"run {run_id}, {difference}" for difference in differences)
-    verdict.runs = len(seen)
-    verdict.survivors = len(seen & hit)
-    gone = sorted(started - seen)
-    if gone and not answer.error:
-        verdict.violations.append(f"runs whose start was acknowledged are gone: {', '.join(gone)}")

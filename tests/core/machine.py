@@ -18,7 +18,7 @@ from actorflow._core.policies import Rate, Retry
 from actorflow._core.react import settle
 from actorflow._core.run_state import Batch, RunState, apply, fold
 from actorflow._core.state_text import dump_state, load_state
-from actorflow._core.store_state import value_bytes
+from actorflow._core.store_state import StoreState, value_bytes
 from actorflow._ids import HOOKS
 
 T0 = 1000.0
@@ -193,12 +193,11 @@ def check_books(machine: Machine) -> None:
         limit = machine.plan.steps[step].concurrency
         assert limit is None or gate.live <= limit
     assert len(state.live) - len(state.parked) <= machine.plan.max_live_steps
-    check_bytes(state)
+    check_bytes(state.store)
 
 
-def check_bytes(state: RunState) -> None:
+def check_bytes(store: StoreState) -> None:
     """The size of the store is the sum of what it holds."""
-    store = state.store
     assert store.bytes == sum(value_bytes(value) + len(key) + 4 for key, value in store.values.items())
 
 

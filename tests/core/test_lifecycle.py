@@ -195,6 +195,8 @@ def play(machine: Machine, ask: Ask) -> tuple[list[f.Fact], object]:
     except ActorflowError as error:
         assert len(machine.facts) == count, "a refused command changes nothing"
         reply = type(error)
+        if isinstance(command, c.FinishStep):  # what was buffered does not fit: the shell fails the pass
+            machine.tell(c.FailStep(command.n, type(error).__name__, str(error), ask[3], 0.5))
     if isinstance(command, c.FinishStep | c.FailStep | c.DropStep | c.InterruptStep | c.FinishHook):
         n = command.n
         for late in (c.FinishStep(n, "1"), c.FailStep(n, "E", "", True, 0.5), c.DropStep(n), c.FinishHook(n, "1")):
