@@ -12,6 +12,7 @@ from enum import Enum
 from attrs import field, frozen
 
 from .._core.plan import RunPlan, StepPlan
+from .._ids import HOOKS
 from .schema import PLAIN, Schema, StateSchema
 
 
@@ -48,6 +49,19 @@ class BoundStep:
     timeout: float | None = None
     offload: Offload = Offload.NONE
     commit: Commit = Commit.AT_ONCE
+    simple: bool = field(init=False)
+    """Whether a pass is nothing but one awaited call with plain JSON: no options, no types, no hook."""
+
+    @simple.default
+    def _is_simple(self) -> bool:
+        return (
+            self.payload.kind is None
+            and self.output.kind is None
+            and self.timeout is None
+            and self.offload is Offload.NONE
+            and self.commit is Commit.AT_ONCE
+            and self.plan.step_id not in HOOKS
+        )
     resume: Schema = PLAIN
     suspend: Schema = PLAIN
 

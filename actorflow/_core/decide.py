@@ -256,12 +256,14 @@ def _operate(state: RunState, plan: RunPlan, command: c.Operate, now: float) -> 
 
 def is_named(state: RunState, n: int, op_id: str) -> bool:
     """Whether activation `n` has applied an operation of this name."""
-    return n in state.live and op_id in state.live[n].named
+    named = state.live[n].named if n in state.live else None
+    return named is not None and op_id in named
 
 
 def named_reply(state: RunState, n: int, op_id: str, verb: str, key: str) -> object:
     """What the operation named `op_id` replied; `InputError` if the name belongs to something else."""
-    named_verb, named_key, reply = state.live[n].named[op_id]
+    named = state.live[n].named or {}
+    named_verb, named_key, reply = named[op_id]
     if (named_verb, named_key) != (verb, key):
         raise InputError(
             f"op_id {op_id!r} already names {named_verb}({named_key!r}) in run {state.run_id!r}; "
@@ -330,8 +332,9 @@ def scratch_of(state: RunState, operations: Sequence[c.Operation]) -> RunState:
 
 def _record_once(state: RunState, plan: RunPlan, command: c.RecordOnce, now: float) -> Ruling:
     activation = state.live.get(command.n)
-    if activation is not None and command.name in activation.once:
-        return Ruling((), activation.once[command.name])
+    once = None if activation is None else activation.once
+    if once is not None and command.name in once:
+        return Ruling((), once[command.name])
     return Ruling((f.OnceRecorded(now, command.n, command.name, command.value),))
 
 

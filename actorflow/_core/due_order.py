@@ -49,8 +49,3 @@ def number(entry: Queued) -> int:
     item = entry[3]
     return item.fact.first + item.index if type(item) is Batch else entry[1]
 
-
-def step_of(entry: Queued) -> str:
-    """Its step id."""
-    item = entry[3]
-    return item.fact.step if type(item) is Batch else item.step

@@ -14,6 +14,8 @@ from typing import Final
 class RunStatus(Enum):
     """What a run is doing, as its users see it."""
 
+    __hash__ = object.__hash__  # members are singletons; the inherited one is a Python call
+
     RUNNING = "running"
     SUSPENDED = "suspended"
     COMPLETED = "completed"
@@ -23,6 +25,8 @@ class RunStatus(Enum):
 
 class StepStatus(Enum):
     """What one activation of a step is doing."""
+
+    __hash__ = object.__hash__  # members are singletons; the inherited one is a Python call
 
     PENDING = "pending"
     RUNNING = "running"

@@ -61,18 +61,20 @@ def describe(value: Old) -> str:
 
 
 def _check_list(old: Old, argument: Argument) -> Checked:
+    if type(old) is tuple:
+        return True
     if old is not MISSING and not is_list(old):
         raise StateTypeError(f"the value is {describe(old)}, not a list; use another key, or set() it to a list first")
     return True
 
 
 def _push(old: Old, argument: Argument) -> Written:
-    items, length, size = _view(old)
-    text = cast("str", argument)
+    items, length, size = old if type(old) is tuple else _view(old)
     if length != len(items):
         items = items[:length]  # somebody appended past this view: it is not ours to extend
-    items.append(text)
-    return (items, length + 1, size + size_of(text) + 1), length + 1
+    items.append(argument)  # type: ignore[arg-type]  # text, by verb
+    length += 1
+    return (items, length, size + size_of(argument) + 1), length  # type: ignore[arg-type]  # text, by verb
 
 
 def _check_extend(old: Old, argument: Argument) -> Checked:
@@ -119,6 +121,10 @@ def _number(old: Old, verb: str) -> int | float:
 
 
 def _sum(old: Old, delta: int | float) -> int | float:
+    if type(old) is int and type(delta) is int:
+        total: int | float = old + delta
+        if -(1 << 62) < total < 1 << 62:
+            return total
     start = 0 if old is MISSING else _number(old, "increment")
     try:
         total = start + delta
@@ -133,12 +139,12 @@ def _sum(old: Old, delta: int | float) -> int | float:
 
 
 def _check_increment(old: Old, argument: Argument) -> Checked:
-    _sum(old, cast("int", argument))
+    _sum(old, argument)  # type: ignore[arg-type]  # a number, by verb
     return True
 
 
 def _increment(old: Old, argument: Argument) -> Written:
-    total = _sum(old, cast("int", argument))
+    total = _sum(old, argument)  # type: ignore[arg-type]  # a number, by verb
     return total, total
 
 

@@ -12,11 +12,11 @@ from typing import Final
 from .._ids import HOOK_CANCEL, HOOK_COMPLETE, HOOK_ERROR, START
 from . import facts as f
 from .decide import stop_after_failure
-from .due_order import head, number, step_of, take
+from .due_order import head, number, take
 from .lifecycle import ENDING_STATUS, Ending, Phase, StepStatus
 from .plan import RunPlan, StepPlan
 from .policies import JoinKind
-from .run_state import Activation, Gate, Queued, RunState
+from .run_state import Activation, Batch, Gate, Queued, RunState
 
 Record = Callable[[f.Fact], object]
 """Writes a fact into the state and keeps it for the journal."""
@@ -102,23 +102,37 @@ def _start_due(state: RunState, plan: RunPlan, now: float, record: Record) -> No
         if entry is None:
             return
         item = entry[3]
-        if isinstance(item, f.WaitOpened):
+        if type(item) is Batch:
+            step, n = item.fact.step, item.fact.first + item.index
+        elif isinstance(item, f.WaitOpened):
             take(state, entry)
             _time_out(state, plan, item, now, record)
             continue
-        step = step_of(entry)
+        else:
+            step, n = item.step, entry[1]
         step_plan = plan.steps[step]
-        if step_plan.concurrency is not None or step_plan.rate is not None:
-            gate = state.gates.get(step)
-            if gate is None:
-                gate = state.gates[step] = Gate(live=sum(a.step == step for a in state.live.values()))
-            if gate.held or not _open(gate, step_plan, now):
-                take(state, entry)
-                gate.held.append(entry)
-                continue
-        room -= _start(state, plan, entry, now, record)
-        if not _more(entry):
+        if (step_plan.concurrency is not None or step_plan.rate is not None) and _held(state, step_plan, entry, now):
+            continue
+        if type(item) is Activation:
+            room -= _start(state, plan, entry, now, record)
+        else:
+            record(f.StepStarted(now, n, 1))
+            room -= 1
+        if type(item) is not Batch or item.index >= len(item.fact.payloads):
             take(state, entry)
+
+
+def _held(state: RunState, plan: StepPlan, entry: Queued, now: float) -> bool:
+    """Whether the step's own bounds keep it back; it waits behind its gate then."""
+    gate = state.gates.get(plan.step_id)
+    if gate is None:
+        live = sum(activation.step == plan.step_id for activation in state.live.values())
+        gate = state.gates[plan.step_id] = Gate(live=live)
+    if not gate.held and _open(gate, plan, now):
+        return False
+    take(state, entry)
+    gate.held.append(entry)
+    return True
 
 
 def _more(entry: Queued) -> bool:

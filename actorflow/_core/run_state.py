@@ -31,28 +31,47 @@ Finished = tuple[int, str, StepStatus, int, str, str, str, float, float, float]
 """(n, step, status, attempts, output, error type, message, scheduled at, started at, ended at)"""
 
 
-@define(eq=False)
 class Activation:
-    """One step from its first start to its end, through retries and crashes."""
+    """One step from its first start to its end, through retries and crashes.
 
-    n: int
-    step: str
-    payload: str
-    scheduled_at: float
-    status: StepStatus = StepStatus.PENDING
-    due: float = 0.0
-    attempt: int = 0
-    failures: int = 0
-    crashes: int = 0
-    started_at: float = 0.0
-    key: str = ""
+    A plain class with defaults on the class: most activations live once, for microseconds, and need six of these.
+    """
+
+    status = StepStatus.PENDING
+    due = 0.0
+    attempt = 0
+    failures = 0
+    crashes = 0
+    started_at = 0.0
+    key = ""
     event: str | None = None
-    log: list[LogEntry] = field(factory=list)
-    once: dict[str, str] = field(factory=dict)
-    named: dict[str, tuple[str, str, object]] = field(factory=dict)
-    error_type: str = ""
-    message: str = ""
-    interrupted: bool = False
+    error_type = ""
+    message = ""
+    interrupted = False
+    mark = 0
+    """The store's write count when the present pass started: what `ctx.state` shows."""
+    log: list[LogEntry] | None = None
+    once: dict[str, str] | None = None
+    named: dict[str, tuple[str, str, object]] | None = None
+
+    def __init__(self, n: int, step: str, payload: str, scheduled_at: float) -> None:
+        self.n = n
+        self.step = step
+        self.payload = payload
+        self.scheduled_at = scheduled_at
+
+    def remember(self, entry: LogEntry) -> None:
+        """Keep what it did to its run, for later passes."""
+        if self.log is None:
+            self.log = [entry]
+        else:
+            self.log.append(entry)
+
+    def name(self, op_id: str, verb: str, key: str, reply: object) -> None:
+        """Keep the reply of an operation that the caller has named."""
+        if self.named is None:
+            self.named = {}
+        self.named[op_id] = (verb, key, reply)
 
 
 @define(eq=False)
@@ -143,9 +162,10 @@ def apply(state: RunState, fact: f.Fact) -> object:
 def fold(state: RunState, facts: Iterable[f.Fact]) -> RunState:
     """Apply all of `facts` in order."""
     table = APPLY
-    for fact in facts:
-        state.seq += 1
+    count = 0
+    for count, fact in enumerate(facts, 1):  # noqa: B007 - the count is used after the loop
         table[type(fact)](state, fact)
+    state.seq += count
     return state
 
 
@@ -184,7 +204,7 @@ def enqueue(state: RunState, at: float, due: float, n: int, item: Armed | Batch)
 def _remember(state: RunState, by: int, entry: LogEntry) -> None:
     scheduler = state.live.get(by)
     if scheduler is not None:
-        scheduler.log.append(entry)
+        scheduler.remember(entry)
 
 
 def _step_scheduled(state: RunState, fact: f.StepScheduled) -> int:
@@ -198,9 +218,7 @@ def _step_scheduled(state: RunState, fact: f.StepScheduled) -> int:
         state.ready.append((fact.due, n, state.seq, fact))
     else:
         heapq.heappush(state.timers, (fact.due, n, state.seq, fact))
-    scheduler = state.live.get(fact.by)
-    if scheduler is not None:
-        scheduler.log.append(("schedule", fact.step, fact.payload, n))
+    _remember(state, fact.by, ("schedule", fact.step, fact.payload, n))
     return n
 
 
@@ -260,7 +278,8 @@ def _close_wait(state: RunState, item: Armed) -> None:
 def _arm_waited(state: RunState, n: int, at: float, *, data: str | None, step: str = "") -> None:
     wait = cast("f.WaitOpened", state.armed[n])
     _close_wait(state, wait)
-    activation = Activation(n, step or wait.step, wait.payload, wait.at, due=at, event=data)
+    activation = Activation(n, step or wait.step, wait.payload, wait.at)
+    activation.due, activation.event = at, data
     state.armed[n] = activation
     state.ready.append((at, n, state.seq, activation))
 
@@ -294,17 +313,22 @@ def _step_started(state: RunState, fact: f.StepStarted) -> Activation:
     n = fact.n
     item = state.armed.pop(n, None)
     state.armed_count -= 1
-    if type(item) is f.StepScheduled:
-        activation = Activation(n, item.step, item.payload, item.at, StepStatus.RUNNING, item.due, fact.attempt)
+    if item is None:
+        activation = _from_batch(state, n)
+    elif type(item) is f.StepScheduled:
+        activation = Activation(n, item.step, item.payload, item.at)
         activation.key = item.key
-        activation.started_at = fact.at
-    elif item is None:
-        activation = _from_batch(state, fact)
+        activation.due = item.due
     else:
         activation = cast("Activation", item)
-        activation.status = StepStatus.RUNNING
-        activation.attempt = fact.attempt
-        activation.started_at = activation.started_at or fact.at
+    activation.status = StepStatus.RUNNING
+    activation.attempt = fact.attempt
+    if not activation.started_at:
+        activation.started_at = fact.at
+    store = state.store
+    if len(store.undo) > store.undo_limit:
+        store.forget([live.mark for live in state.live.values()])
+    activation.mark = store.writes
     state.live[n] = activation
     if state.gates and activation.step in state.gates:
         gate = state.gates[activation.step]
@@ -313,28 +337,22 @@ def _step_started(state: RunState, fact: f.StepStarted) -> Activation:
     return activation
 
 
-def _from_batch(state: RunState, fact: f.StepStarted) -> Activation:
+def _from_batch(state: RunState, n: int) -> Activation:
     """The step of a batch: a batch starts in the order of its payloads."""
-    place = bisect_right(state.firsts, fact.n) - 1
+    place = bisect_right(state.firsts, n) - 1
     batch = state.batches[place]
     scheduled = batch.fact
-    index = fact.n - scheduled.first
+    index = n - scheduled.first
     batch.index = index + 1
     if batch.index == len(scheduled.payloads):
         del state.firsts[place], state.batches[place]
-    return Activation(
-        fact.n,
-        scheduled.step,
-        scheduled.payloads[index],
-        scheduled.at,
-        StepStatus.RUNNING,
-        scheduled.due,
-        fact.attempt,
-        started_at=fact.at,
-    )
+    activation = Activation(n, scheduled.step, scheduled.payloads[index], scheduled.at)
+    activation.due = scheduled.due
+    return activation
 
 
-def _operation_applied(state: RunState, fact: f.OperationApplied) -> object:
+def apply_operation(state: RunState, fact: f.OperationApplied) -> object:
+    """Write one store operation; public because the shortest way through the library calls it by name."""
     key = fact.key
     argument = fact.argument
     if argument is None and (fact.verb not in _BARE_VERBS or key not in state.store.values):
@@ -343,7 +361,9 @@ def _operation_applied(state: RunState, fact: f.OperationApplied) -> object:
     activation = state.live.get(fact.n)
     if activation is not None:
         if fact.op_id:
-            activation.named[fact.op_id] = (fact.verb, key, reply)
+            activation.name(fact.op_id, fact.verb, key, reply)
+        elif activation.log is None:
+            activation.log = [(fact.verb, key, argument, reply)]
         else:
             activation.log.append((fact.verb, key, argument, reply))
     return reply
@@ -354,17 +374,17 @@ _BARE_VERBS: Final = frozenset({"delete", "pop"})
 
 def operate(store: StoreState, writer: int, verb: str, key: str, argument: Argument) -> object:
     """Let `verb` loose on one key of `store`; the reply. It has been checked before."""
-    values = store.values
-    old = values.get(key, MISSING)
+    old = store.values.get(key, MISSING)
     new, reply = VERBS[verb].write(old, argument)
-    if old is MISSING:
+    kind = type(new)
+    if kind is tuple and type(old) is tuple:
+        grown = new[2] - old[2]  # type: ignore[index]  # two lists
+    elif kind is int and type(old) is int and -100_000_000 < new < 100_000_000:  # type: ignore[operator]  # two numbers
+        grown = 0
+    elif old is MISSING:
         grown = 0 if new is MISSING else value_bytes(new) + len(key) + 4
     elif new is MISSING:
         grown = -value_bytes(old) - len(key) - 4
-    elif type(new) is tuple and type(old) is tuple:
-        grown = new[2] - old[2]
-    elif type(new) is int and type(old) is int and -(10**8) < new < 10**8:
-        grown = 0
     else:
         grown = value_bytes(new) - value_bytes(old)
     store.write(key, old, new, writer, grown)
@@ -381,14 +401,16 @@ def _transaction_applied(state: RunState, fact: f.TransactionApplied) -> None:
     activation = state.live.get(fact.n)
     if activation is not None:
         if fact.op_id:
-            activation.named[fact.op_id] = ("transaction", "", None)
+            activation.name(fact.op_id, "transaction", "", None)
         else:
-            activation.log.append(("transaction", "", fact.operations, None))
+            activation.remember(("transaction", "", fact.operations, None))
 
 
 def _once_recorded(state: RunState, fact: f.OnceRecorded) -> str:
     activation = state.live.get(fact.n)
     if activation is not None:
+        if activation.once is None:
+            activation.once = {}
         activation.once[fact.name] = fact.value
     return fact.value
 
@@ -396,7 +418,7 @@ def _once_recorded(state: RunState, fact: f.OnceRecorded) -> str:
 def _emitted(state: RunState, fact: f.Emitted) -> None:
     activation = state.live.get(fact.n)
     if activation is not None:
-        activation.log.append(("emit", fact.name, fact.data, None))
+        activation.remember(("emit", fact.name, fact.data, None))
 
 
 def _logged(state: RunState, fact: f.Logged) -> None:
@@ -408,8 +430,8 @@ def _logged(state: RunState, fact: f.Logged) -> None:
 
 def _end_pass(state: RunState, n: int) -> Activation:
     activation = state.live.pop(n)
-    state.parked.discard(n)
-    state.store.unmark(n)
+    if state.parked:
+        state.parked.discard(n)
     if state.gates and activation.step in state.gates:
         state.gates[activation.step].live -= 1
     return activation
@@ -515,7 +537,8 @@ def _hook_scheduled(state: RunState, fact: f.HookScheduled) -> None:
     state.hook = fact.n
     state.hook_step = fact.step
     state.hook_ended = False
-    activation = Activation(fact.n, fact.step, "null", fact.at, due=fact.at)
+    activation = Activation(fact.n, fact.step, "null", fact.at)
+    activation.due = fact.at
     state.armed[fact.n] = activation
     state.armed_count += 1
     state.ready.append((fact.at, fact.n, state.seq, activation))
@@ -553,7 +576,7 @@ APPLY: Final[Mapping[type, Callable[..., object]]] = {
     f.EventTaken: _event_taken,
     f.WaitTimedOut: _wait_timed_out,
     f.StepStarted: _step_started,
-    f.OperationApplied: _operation_applied,
+    f.OperationApplied: apply_operation,
     f.TransactionApplied: _transaction_applied,
     f.OnceRecorded: _once_recorded,
     f.Emitted: _emitted,

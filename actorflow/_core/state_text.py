@@ -157,18 +157,20 @@ _ACTIVATION: Final = (
 
 def _activation(item: Activation) -> Row:
     fields = [getattr(item, name) for name in _ACTIVATION]
-    return ["a", item.status.value, fields, item.log, [[name, *named] for name, named in item.named.items()]]
+    named = item.named or {}
+    return ["a", item.status.value, fields, item.log or [], [[name, *rest] for name, rest in named.items()]]
 
 
 def _load_activation(row: list[object]) -> Activation:
     _, status, fields, log, named = row
-    values = dict(zip(_ACTIVATION, cast("list[object]", fields), strict=True))
-    activation = Activation(**values)  # type: ignore[arg-type]  # as dumped
+    activation = Activation(0, "", "", 0.0)
+    for name, value in zip(_ACTIVATION, cast("list[object]", fields), strict=True):
+        setattr(activation, name, value)
     activation.status = StepStatus(status)
-    activation.log = [_load_entry(entry) for entry in cast("list[list[object]]", log)]
-    activation.named = {
-        str(name): (str(verb), str(key), reply) for name, verb, key, reply in cast("list[list[object]]", named)
-    }
+    for entry in cast("list[list[object]]", log):
+        activation.remember(_load_entry(entry))
+    for name, verb, key, reply in cast("list[list[str]]", named):
+        activation.name(name, verb, key, reply)
     return activation
 
 

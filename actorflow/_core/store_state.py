@@ -11,11 +11,8 @@ stays true: it never looks past its own length. Whoever pushes onto a view that 
 
 from __future__ import annotations
 
-from collections import deque
 from itertools import islice
 from typing import Final
-
-from attrs import define
 
 from .values import MISSING, Missing, decode, size_of
 
@@ -24,24 +21,19 @@ Value = str | int | float | ListView
 Meta = tuple[int, int, int, int]
 """(version, writer, version of the last write by another writer, that writer). Writers are activation numbers."""
 
+UNDO_TRIM: Final = 4_096
+"""Writes that are remembered before those that no live step can ask about are forgotten."""
+
 UNDO_MAX: Final = 50_000
-"""Writes kept for views of steps that are still live, before the views are made: a few MB."""
+"""Writes that are remembered for a long-lived step before its view is made instead: a few MB."""
 
 NOBODY: Final = 0
-
-
-@define(eq=False)
-class Mark:
-    """A point in the life of a store that a view can be had of later, as long as the mark is registered."""
-
-    writes: int
-    frozen: dict[str, Value] | None = None
 
 
 class StoreState:
     """Keys, values, versions. Sizes are bytes of compact JSON."""
 
-    __slots__ = ("bytes", "hidden_keys", "marks", "meta", "undo", "undo_base", "values", "writes")
+    __slots__ = ("bytes", "hidden_keys", "meta", "undo", "undo_base", "undo_limit", "values", "views", "writes")
 
     def __init__(self) -> None:
         self.values: dict[str, Value] = {}
@@ -49,9 +41,10 @@ class StoreState:
         self.bytes = 0
         self.writes = 0
         self.hidden_keys = 0  # keys that a scratch copy counts but does not hold
-        self.undo: deque[tuple[str, Value | Missing]] = deque()
+        self.undo: list[tuple[str, Value | Missing]] = []
         self.undo_base = 0
-        self.marks: dict[int, Mark] = {}
+        self.undo_limit = UNDO_TRIM
+        self.views: dict[int, dict[str, Value]] = {}
 
     # --- reading
 
@@ -78,10 +71,7 @@ class StoreState:
 
     def write(self, key: str, old: Value | Missing, new: Value | Missing, writer: int, grown: int) -> None:
         """Put `new` in the place of `old`; `grown` is the difference in bytes."""
-        if self.marks:
-            if len(self.undo) >= UNDO_MAX:
-                self._freeze_marks()
-            self.undo.append((key, old))
+        self.undo.append((key, old))
         version = self.writes = self.writes + 1
         meta = self.meta.get(key)
         if meta is None:
@@ -96,49 +86,40 @@ class StoreState:
         else:
             self.values[key] = new
 
-    # --- views of a past moment: what `ctx.state` shows is the store as it was when the step started
+    # --- views of a past moment, named by its write count: what `ctx.state` shows is the store as the step found it
 
-    def mark(self, owner: int) -> Mark:
-        """Remember this moment for `owner`, until `unmark`. Costs nothing until somebody writes."""
-        if not self.marks:
-            self.undo_base = self.writes
-        found = self.marks[owner] = Mark(self.writes)
-        return found
-
-    def unmark(self, owner: int) -> None:
-        """Forget it; what no older mark needs any more is dropped."""
-        if self.marks.pop(owner, None) is None:
-            return
-        undo = self.undo
-        if not self.marks:
-            undo.clear()
-            return
-        if not undo:
-            return
-        oldest = next(iter(self.marks.values()))
-        while self.undo_base < oldest.writes and undo:
-            undo.popleft()
-            self.undo_base += 1
-
-    def view(self, mark: Mark) -> dict[str, Value]:
-        """The values as they were at `mark`."""
-        if mark.frozen is not None:
-            return mark.frozen
+    def view(self, mark: int) -> dict[str, Value]:
+        """The values as they were after `mark` writes; the mark must be that of a step that is still live."""
+        made = self.views.get(mark)
+        if made is not None:
+            return made
         values = self.values.copy()
-        recent = len(self.undo) - (mark.writes - self.undo_base)
-        for key, old in islice(reversed(self.undo), recent):
+        for key, old in islice(reversed(self.undo), self.writes - mark):
             _put_back(values, key, old)
         return values
 
-    def _freeze_marks(self) -> None:
-        """Make the views of all marks in one pass backwards, so that the undo list can be emptied."""
+    def forget(self, marks: list[int]) -> None:
+        """Keep only what views of `marks` (ascending) need."""
+        oldest = marks[0] if marks else self.writes
+        if oldest > self.undo_base:
+            del self.undo[: oldest - self.undo_base]
+            self.undo_base = oldest
+        if len(self.undo) > UNDO_MAX:
+            self._make_views(marks)
+        self.undo_limit = max(UNDO_TRIM, 2 * len(self.undo))
+        if self.views:
+            wanted = set(marks)
+            self.views = {mark: view for mark, view in self.views.items() if mark in wanted}
+
+    def _make_views(self, marks: list[int]) -> None:
+        """Make the views of all `marks` in one pass backwards, so that the list can be emptied."""
         values = self.values.copy()
         undo = self.undo
         at = self.writes
-        pending = [mark for mark in self.marks.values() if mark.frozen is None]
+        pending = [mark for mark in marks if mark not in self.views]
         while pending:
-            while pending and pending[-1].writes == at:
-                pending.pop().frozen = values.copy()
+            while pending and pending[-1] == at:
+                self.views[pending.pop()] = values.copy()
             if not undo:
                 break
             _put_back(values, *undo.pop())

@@ -19,8 +19,9 @@ from attrs import define
 
 from .passes import Pass
 
-IDLE_MAX: Final = 256
-"""Idle workers that are kept: 5 kB each."""
+IDLE_MAX: Final = 1_024
+"""Idle workers that are kept, 5 kB each: about as many as one run may have steps live, because between two commits
+all of them are idle."""
 
 STRIDE: Final = 16
 """Passes that a worker runs in a row before it lets the others have a turn."""
@@ -33,6 +34,12 @@ class Worker:
     scope: trio.CancelScope
     task: trio.lowlevel.Task
     current: Pass | None = None
+    stopped: bool = False
+
+    def stop(self, reason: str) -> None:
+        """Cancel what it runs; the worker ends with it."""
+        self.stopped = True
+        self.scope.cancel(reason=reason)
 
 
 class Branches:
@@ -107,7 +114,7 @@ class Branches:
             finally:
                 worker.current = None
                 found.worker = None
-            if worker.scope.cancel_called:
+            if worker.stopped:
                 await trio.lowlevel.checkpoint()
             stride += 1
             if stride == STRIDE:

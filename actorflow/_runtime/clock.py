@@ -30,13 +30,14 @@ class RunClock:
     def __init__(self) -> None:
         self._trio = trio.lowlevel.current_clock()
         self._offset = time.time() - self._trio.current_time()
+        self._read = self._trio.current_time
         self._dice = random.Random()
         self._held = 0
         self._threshold = float("inf")
 
     def now(self) -> float:
         """Epoch seconds."""
-        return self._trio.current_time() + self._offset
+        return self._read() + self._offset
 
     def deadline(self, epoch_s: float) -> float:
         """The same instant on trio's clock."""

@@ -135,9 +135,7 @@ class Context(Generic[S]):
         """The store as it was when this step started: an instance of the state type, else a read-only mapping."""
         if self._state_seen is None:
             owner = self._pass
-            mark = owner.mark
-            store = owner.actor.state.store
-            view = store.values if mark is None else store.view(mark)
+            view = owner.actor.state.store.view(owner.activation.mark)
             values = {key: value_of(value) for key, value in view.items()}
             schema = owner.step.state or owner.actor.definition.state
             self._state_seen = MappingProxyType(values) if schema is None else schema.view(values)
@@ -155,7 +153,7 @@ class Context(Generic[S]):
             for key in changes:
                 owner.step.state.check_key(key)
         operations = [store._encoder.operation("set", key, value) for key, value in changes.items()]
-        await store._transact(operations, "", "set_state", 0 if owner.mark is None else owner.mark.writes)
+        await store._transact(operations, "", "set_state", owner.activation.mark)
 
     # --- scheduling
 
@@ -348,7 +346,7 @@ class Context(Generic[S]):
             raise InputError(f"once({shorten(name)}, …): the name is a non-empty string")
         if not callable(function):
             raise InputError(f"once({name!r}, {shorten(function)}): give an async function")
-        known = owner.activation.once.get(name)
+        known = (owner.activation.once or {}).get(name)
         if known is not None:
             await trio.lowlevel.checkpoint()
             return decode(known)

@@ -6,6 +6,7 @@ What lives here: finding the place, copying the facts, taking the new run up. Wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -42,7 +43,7 @@ async def fork_run(
     last = check_seq(at, len(facts)) if at is not None else len(facts) if before is None else place(facts, before)
     if last < 1:
         raise InputError(f"fork(at={at!r}): a run begins with fact 1")
-    shared = list(facts[:last])
+    shared = [copy(fact) for fact in facts[:last]]
     name = kernel.clock.new_run_id() if new_id is None else runtime._check_run_id(new_id)
     state = fold(RunState(name), shared)
     if state.phase is Phase.OVER:

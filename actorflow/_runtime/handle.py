@@ -122,8 +122,8 @@ class Run:
             output=self._output(state.output) if completed else None,
             error=None if completed or not found else found[0],
             failures=found,
-            state={key: value_of(value) for key, value in values.items()},
-            steps=step_records(state),
+            state=lambda: {key: value_of(value) for key, value in values.items()},
+            steps=lambda: step_records(state),
         )
 
     def _output(self, text: str) -> object:

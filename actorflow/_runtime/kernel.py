@@ -25,12 +25,11 @@ from .branches import Branches
 from .clock import RunClock, WriterThread
 from .dispatcher import Dispatcher
 from .mailbox import Message
-from .run_store import ENCODER
+from .run_store import Encoder
 from .timers import Timers
 
 if TYPE_CHECKING:
     from .passes import Pass
-    from .run_store import _Encoder
     from .supervisor import RunActor
 
 LOG: Final = logging.getLogger("actorflow")
@@ -76,7 +75,7 @@ class Kernel:
         self.restarts = 0
         self.repair: trio.Event | None = None
         self.commit_lock = trio.Lock()
-        self._encoders: dict[int, tuple[Definition, _Encoder]] = {}
+        self._encoders: dict[int, tuple[Definition, Encoder]] = {}
 
     def start_services(self, nursery: trio.Nursery) -> None:
         """Start the tasks of the runtime."""
@@ -113,12 +112,11 @@ class Kernel:
 
     # --- helping hands for steps
 
-    def encoder(self, definition: Definition, run_id: str) -> _Encoder:
+    def encoder(self, definition: Definition) -> Encoder:
         """The checker of store arguments for one workflow."""
         found = self._encoders.get(id(definition))
         if found is None:
-            found = (definition, ENCODER(definition.state, self.limits.value_bytes, run_id))
-            self._encoders[id(definition)] = found
+            found = self._encoders[id(definition)] = (definition, Encoder(definition.state, self.limits.value_bytes))
         return found[1]
 
     def check_payload(self, text: str, what: str) -> None:
@@ -142,7 +140,7 @@ class Kernel:
         if actor.broken is not None or actor.is_over:
             return
         command = c.Log(owner.activation.n, owner.activation.attempt, level, message)
-        actor.mailbox.put(Message(command, origin=owner))
+        actor.mailbox.put(Message(command, origin=owner), self.clock.now)
         self.dispatcher.wake(actor)
 
     # --- news from the runs

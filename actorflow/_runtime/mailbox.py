@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import outcome
 import trio
 
 from .._core.commands import Command
+from .._core.operations import Argument
 from .._core.run_state import RunState
 
 if TYPE_CHECKING:
@@ -25,35 +25,78 @@ if TYPE_CHECKING:
 Read = Callable[[RunState], object]
 
 
+Ask = tuple[int, str, str, Argument, int]
+"""One store verb: activation, verb, key, argument, mark. What `Operate` is without its object: it is sent most."""
+
+
 class Message:
-    """A command, or a read, on its way; the reply comes back through it, once."""
+    """Something asked of a run, on its way; the answer comes back through it, once.
 
-    __slots__ = ("command", "done", "origin", "read", "result", "since", "taken", "task", "withdrawn")
+    It is one of: a `command`; a `read` of the state; one store verb (`ask`); the plain success of a step (`output`).
+    """
 
-    def __init__(self, command: Command | None, *, read: Read | None = None, origin: Pass | None = None) -> None:
+    __slots__ = (
+        "answered",
+        "ask",
+        "command",
+        "done",
+        "error",
+        "origin",
+        "output",
+        "read",
+        "taken",
+        "task",
+        "value",
+        "withdrawn",
+    )
+
+    def __init__(
+        self,
+        command: Command | None = None,
+        *,
+        read: Read | None = None,
+        ask: Ask | None = None,
+        output: str | None = None,
+        origin: Pass | None = None,
+    ) -> None:
         self.command = command
         self.read = read
+        self.ask = ask
+        self.output = output
         self.origin = origin
         self.task: trio.lowlevel.Task | None = None
-        self.result: outcome.Outcome[object] | None = None
-        self.done: Callable[[outcome.Outcome[object]], None] | None = None
-        self.since = 0.0
+        self.value: object = None
+        self.error: BaseException | None = None
+        self.done: Callable[[BaseException | None], None] | None = None
+        self.answered = False
         self.taken = False
         self.withdrawn = False
 
-    def resolve(self, result: outcome.Outcome[object]) -> bool:
-        """Hand the reply over; False if nobody waits for it any more."""
-        self.result = result
+    def answer(self, value: object = None) -> None:
+        """The answer is `value`."""
+        self.value = value
+        self.deliver()
+
+    def refuse(self, error: BaseException) -> None:
+        """The answer is an error."""
+        self.error = error
+        self.deliver()
+
+    def deliver(self) -> bool:
+        """Hand over what has been put into it; False if nobody waits for it."""
+        self.answered = True
         if self.done is not None:
-            self.done(result)
-        if self.task is None:
+            self.done(self.error)
+        task = self.task
+        if task is None:
             return False
-        task, self.task = self.task, None
-        trio.lowlevel.reschedule(task, result)
+        self.task = None
+        trio.lowlevel.reschedule(task)
         return True
 
-    def _abort(self, raise_cancel: object) -> trio.lowlevel.Abort:
-        # Cancelled must mean "did not happen": a message is withdrawn before the run has taken it, or waited for.
+    def abort(self, raise_cancel: object) -> trio.lowlevel.Abort:
+        """The sender is cancelled: `Cancelled` must mean "did not happen", so a message is withdrawn before the run has
+        taken it, and waited for afterwards."""
         if self.taken:
             return trio.lowlevel.Abort.FAILED
         self.withdrawn = True
@@ -61,54 +104,60 @@ class Message:
         return trio.lowlevel.Abort.SUCCEEDED
 
     async def reply(self) -> object:
-        """Wait for the reply: its value, or its error."""
-        if self.result is not None:
+        """Wait for the answer: its value, or its error."""
+        if self.answered:
             await trio.lowlevel.checkpoint()
-            return self.result.unwrap()
-        self.task = trio.lowlevel.current_task()
-        return await trio.lowlevel.wait_task_rescheduled(self._abort)
+        else:
+            self.task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self.abort)
+        if self.error is not None:
+            raise self.error
+        return self.value
 
 
 class Mailbox:
     """What waits for one run, in arrival order; control before the rest."""
 
-    __slots__ = ("_control", "_limit", "_user")
+    __slots__ = ("control", "_limit", "since", "user")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._control: deque[Message] = deque()
-        self._user: deque[Message] = deque()
+        self.control: deque[Message] = deque()
+        self.user: deque[Message] = deque()
+        self.since = 0.0
 
     def __len__(self) -> int:
-        return len(self._user) + len(self._control)
+        return len(self.user) + len(self.control)
 
     @property
     def depth(self) -> int:
         """User messages that hold a place; more senders than that are waiting for one."""
-        return min(len(self._user), self._limit)
+        return min(len(self.user), self._limit)
 
     @property
     def oldest(self) -> float | None:
-        """When the oldest user message came."""
-        return self._user[0].since if self._user else None
+        """When the first of the user messages that wait came; about, for those beyond one turn's bound."""
+        return self.since if self.user else None
 
-    def put(self, message: Message) -> None:
+    def put(self, message: Message, now: Callable[[], float]) -> None:
         """Append behind what waits; its sender waits for the reply, or it is a step's end, which is never refused."""
-        self._user.append(message)
+        if not self.user:
+            self.since = now()
+        self.user.append(message)
 
-    def put_nowait(self, message: Message) -> None:
+    def put_nowait(self, message: Message, now: Callable[[], float]) -> None:
         """Append, or raise `trio.WouldBlock` when `limit` messages wait."""
-        if len(self._user) >= self._limit:
+        if len(self.user) >= self._limit:
             raise trio.WouldBlock(f"the mailbox holds {self._limit} messages; await a verb, or raise Limits(mailbox=…)")
-        self._user.append(message)
+        self.put(message, now)
 
     def put_control(self, message: Message) -> None:
         """Append to the lane that is never bounded and always first."""
-        self._control.append(message)
+        self.control.append(message)
 
     def take(self) -> list[Message]:
         """The messages of one turn: control alone if there is any, else up to the bound. Withdrawn ones are gone."""
-        lane = self._control or self._user
+        lane = self.control or self.user
         taken: list[Message] = []
         room = self._limit
         while lane and room:
@@ -121,9 +170,9 @@ class Mailbox:
 
     def drain(self) -> list[Message]:
         """Everything, for an actor that ends."""
-        left = [message for message in (*self._control, *self._user) if not message.withdrawn]
-        self._control.clear()
-        self._user.clear()
+        left = [message for message in (*self.control, *self.user) if not message.withdrawn]
+        self.control.clear()
+        self.user.clear()
         for message in left:
             message.taken = True
         return left

@@ -17,49 +17,39 @@ from .._core import commands as c
 from .._core.lifecycle import Phase
 from .._core.replay import Replay
 from .._core.run_state import Activation
-from .._core.store_state import Mark
+from .._core.values import decode
 from .._ids import HOOK_CANCEL, HOOK_ERROR, HOOKS, activation_id
 from ..errors import NonRetryable, RunOver, StepTimeout
+from .buffer import Buffer
 from .context import Context
+from .mailbox import Message
 from .offload import run_in_thread
 
 if TYPE_CHECKING:
     from .branches import Worker
-    from .buffer import Buffer
     from .supervisor import RunActor
 
 
 class Pass:
     """One pass of one activation."""
 
-    __slots__ = (
-        "activation",
-        "actor",
-        "buffer",
-        "context",
-        "ended",
-        "mark",
-        "reads",
-        "replay",
-        "step",
-        "stop_reason",
-        "unasked_error",
-        "worker",
-    )
+    worker: Worker | None = None
+    stop_reason: str | None = None
+    ended = False
+    reads: dict[str, int] | None = None
+    """By key that the step has read: the store's write count when it did."""
+    unasked_error: Exception | None = None
+    """What a call failed with that the step did not wait for."""
+    buffer: Buffer | None = None
+    context: Context | None = None
+    replay: Replay | None = None
 
     def __init__(self, actor: RunActor, activation: Activation) -> None:
         self.actor = actor
         self.activation = activation
         self.step: BoundStep = actor.definition.steps[activation.step]
-        self.worker: Worker | None = None
-        self.stop_reason: str | None = None
-        self.ended = False
-        self.reads: dict[str, int] | None = None
-        self.mark: Mark | None = actor.state.store.marks.get(activation.n)
-        self.unasked_error: Exception | None = None
-        self.buffer: Buffer | None = None
-        self.context: Context | None = None
-        self.replay = Replay(activation.log, lenient=True) if activation.log else None
+        if activation.log is not None:
+            self.replay = Replay(activation.log, lenient=True)
 
     @property
     def activation_id(self) -> str:
@@ -76,7 +66,7 @@ class Pass:
         if not self.ended and self.stop_reason is None:
             self.stop_reason = reason
             if self.worker is not None:
-                self.worker.scope.cancel(reason=f"actorflow: {reason}")
+                self.worker.stop(f"actorflow: {reason}")
 
     def skip(self) -> None:
         """It was stopped before it began: no line of it runs."""
@@ -98,8 +88,13 @@ class Pass:
         news: c.Command | None = None
         result = "completed"
         leaving: BaseException | None = None
+        step = self.step
         try:
-            output = await self._invoke()
+            if step.simple:
+                found = await step.invoke(decode(self.activation.payload), Context(self))  # type: ignore[misc]  # async
+                output = "null" if found is None else self._output(found)
+            else:
+                output = await self._invoke()
         except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
             leaving = error
         except BaseException as error:  # the step boundary: whatever a step raises is the run's news
@@ -107,7 +102,8 @@ class Pass:
         else:
             news = self._success(output)
         # Not inside the handler: what is cancelled in consequence would get this exception as its context.
-        self._leave()
+        if not self.ended:
+            self._leave()
         if news is not None:
             self._report(news, result)
         if leaving is not None:
@@ -118,10 +114,14 @@ class Pass:
         activation = self.activation
         context = self.context = Context(self)
         if step.commit is Commit.ON_SUCCESS:
-            from .buffer import Buffer
-
             self.buffer = Buffer(self)
-        data = self._hook_data() if self.is_hook else step.payload.structure(activation.payload, self._what("payload"))
+        data: object
+        if activation.step in HOOKS:
+            data = self._hook_data()
+        elif step.payload.kind is None:
+            data = decode(activation.payload)
+        else:
+            data = step.payload.structure(activation.payload, self._what("payload"))
         if step.offload is Offload.THREAD:
             call = run_in_thread(self, data)
         else:
@@ -141,13 +141,17 @@ class Pass:
                     raise own
                 text = f"step {activation.step!r} passed its timeout of {step.timeout:g} s"
                 raise StepTimeout(text, step_id=activation.step, seconds=step.timeout)
-        if self.is_hook and output is None:
-            return ""
-        if output is None and step.output.kind is None:
-            return "null"
-        text = step.output.unstructure(output, self._what("output"))
-        actor = self.actor
-        actor.kernel.check_payload(text, self._what("output"))
+        if output is None:
+            if activation.step in HOOKS:
+                return ""
+            if step.output.kind is None:
+                return "null"
+        return self._output(output)
+
+    def _output(self, output: object) -> str:
+        what = self._what("output")
+        text = self.step.output.unstructure(output, what)
+        self.actor.kernel.check_payload(text, what)
         return text
 
     def _what(self, noun: str) -> str:
@@ -162,16 +166,23 @@ class Pass:
             return self.actor.state.reason
         return None
 
-    def _success(self, output: str) -> c.Command:
+    def _success(self, output: str) -> c.Command | None:
         n = self.activation.n
-        if self.is_hook:
-            if self.unasked_error is not None:
-                return self.failure(self.unasked_error)
-            return c.FinishHook(n, output)
         if self.unasked_error is not None:
             return self.failure(self.unasked_error)
+        if self.activation.step in HOOKS:
+            return c.FinishHook(n, output)
         if self.buffer is not None:
             return self.buffer.finish(output)
+        actor = self.actor
+        if actor.idle and actor.broken is None and not actor.kernel.instruments:
+            self._leave()
+            actor.complete(n, output)
+            return None
+        if actor.broken is None and not actor.is_over and not actor.kernel.instruments:
+            self._leave()
+            actor.tell(Message(output=output, origin=self))
+            return None
         return c.FinishStep(n, output)
 
     def failure(self, error: BaseException) -> c.Command:

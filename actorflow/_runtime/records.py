@@ -5,8 +5,9 @@ What lives here: the records and how they are made from a run's state. What does
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from typing import cast
 
 from attrs import field, frozen
 
@@ -96,16 +97,35 @@ class RunDescription(RunSummary):
 
 @frozen(kw_only=True)
 class RunOutcome:
-    """How a run settled. `state` is the final snapshot, for handles that were had before the end."""
+    """How a run settled. `state` is the final snapshot, for handles that were had before the end.
+
+    `state` and `steps` are made when they are first looked at: a fan-out of a million branches has a million of them.
+    """
 
     run_id: str
     status: RunStatus
     output: object = None
     error: StepFailed | None = None
     failures: tuple[StepFailed, ...] = ()
-    state: dict[str, object] = field(factory=dict)
+    _state: dict[str, object] | Callable[[], dict[str, object]] = field(factory=dict, alias="state", repr=False)
     suspensions: tuple[Suspension, ...] = ()
-    steps: tuple[StepRecord, ...] = ()
+    _steps: tuple[StepRecord, ...] | Callable[[], tuple[StepRecord, ...]] = field(
+        default=(), alias="steps", repr=False
+    )
+
+    @property
+    def state(self) -> dict[str, object]:
+        """The run store as it was at the end: JSON values by key."""
+        if callable(self._state):
+            object.__setattr__(self, "_state", self._state())
+        return cast("dict[str, object]", self._state)
+
+    @property
+    def steps(self) -> tuple[StepRecord, ...]:
+        """Every activation, by number."""
+        if callable(self._steps):
+            object.__setattr__(self, "_steps", self._steps())
+        return cast("tuple[StepRecord, ...]", self._steps)
 
 
 @frozen(kw_only=True)

@@ -53,18 +53,23 @@ def check_key(key: object) -> str:
     return str(key)
 
 
-class _Encoder:
+class Encoder:
     """What both stores and transactions share: from a call's arguments to an operation."""
 
-    __slots__ = ("_limit", "_run_id", "_schema")
+    __slots__ = ("_limit", "_schema")
 
-    def __init__(self, schema: StateSchema | None, limit: int, run_id: str) -> None:
+    def __init__(self, schema: StateSchema | None, limit: int) -> None:
         self._schema = schema
         self._limit = limit
-        self._run_id = run_id
 
     def key(self, key: object) -> str:
-        name = check_key(key)
+        """A key that may be used."""
+        if type(key) is str and 0 < len(key) <= 128 and key.isascii():
+            if self._schema is None:
+                return key
+            name = key
+        else:
+            name = check_key(key)
         if self._schema is not None:
             self._schema.check_key(name)
         return name
@@ -87,7 +92,6 @@ class _Encoder:
             raise ValueTooLarge(
                 f"the value for key {key!r} has {size} bytes, the limit is {self._limit}; "
                 "keep bulk data elsewhere and store a reference, or raise Limits(value_bytes=…)",
-                run_id=self._run_id,
                 key=key,
                 limit=self._limit,
                 size=size,
@@ -99,7 +103,7 @@ class _Encoder:
         try:
             found = check_delta(number, verb)
         except StateTypeError as error:
-            raise StateTypeError(str(error), run_id=self._run_id, key=key) from None
+            raise StateTypeError(str(error), key=key) from None
         if self._schema is not None:
             self._schema.check_number(key, found)
         return found
@@ -146,7 +150,7 @@ class RunStore:
         self._pass = owner
         actor = self._actor = owner.actor
         self._n = owner.activation.n
-        self._encoder = actor.kernel.encoder(actor.definition, actor.state.run_id)
+        self._encoder = actor.encoder
 
     # --- writing
 
@@ -387,10 +391,12 @@ class RunStore:
             owner.buffer.write(verb, name, checked)
             return
         mark = (owner.reads or {}).get(name, c.NO_MARK)
-        message = Message(c.Operate(self._n, verb, name, checked, op_id, mark), origin=owner)
-        message.since = actor.kernel.clock.now()
+        if op_id:
+            message = Message(c.Operate(self._n, verb, name, checked, op_id, mark), origin=owner)
+        else:
+            message = Message(ask=(self._n, verb, name, checked, mark), origin=owner)
         message.done = partial(_remember_failure, owner)
-        actor.mailbox.put_nowait(message)
+        actor.mailbox.put_nowait(message, actor.kernel.clock.now)
         actor.kernel.dispatcher.wake(actor)
 
     # --- the road to the run
@@ -426,9 +432,10 @@ class RunStore:
             return owner.buffer.write(verb, key, argument)
         mark = c.NO_MARK if owner.reads is None else owner.reads.get(key, c.NO_MARK)
         actor = self._actor
-        if actor.volatile and not actor.mailbox and not op_id:
+        if actor.idle and not op_id:
             await trio.lowlevel.checkpoint_if_cancelled()
-            actor.check_usable()
+            if actor.broken is not None:
+                raise actor.broken
             reply = actor.operate(self._n, verb, key, argument, mark)
             kernel = actor.kernel
             kernel.breath += 1
@@ -436,7 +443,18 @@ class RunStore:
                 await kernel.breathe()
             return reply
         self._check_usable()
-        return await actor.ask(c.Operate(self._n, verb, key, argument, op_id, mark), owner)
+        if op_id:
+            return await actor.ask(c.Operate(self._n, verb, key, argument, op_id, mark), owner)
+        message = Message(ask=(self._n, verb, key, argument, mark), origin=owner)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        actor.tell(message)
+        if message.answered:
+            return await message.reply()
+        message.task = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(message.abort)
+        if message.error is not None:
+            raise message.error
+        return message.value
 
     async def _read(self, name: str, read: Callable[[RunState], Value | Missing]) -> Value | Missing:
         self._check_usable()
@@ -467,8 +485,7 @@ def _alive(read: Callable[[RunState], object]) -> Callable[[RunState], object]:
     return checked
 
 
-def _remember_failure(owner: Pass, result: object) -> None:
-    error = getattr(result, "error", None)
+def _remember_failure(owner: Pass, error: BaseException | None) -> None:
     if isinstance(error, Exception) and owner.unasked_error is None:
         owner.unasked_error = error
 
@@ -486,7 +503,7 @@ class Transaction:
 
     __slots__ = ("_closed", "_encoder", "_operations")
 
-    def __init__(self, encoder: _Encoder) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
         self._operations: list[c.Operation] = []
         self._closed = False
@@ -544,5 +561,3 @@ class Transaction:
         """Put `value` under `key` if nothing is there."""
         self._add("set_if_absent", key, value)
 
-
-ENCODER = _Encoder

@@ -11,10 +11,9 @@ the commit. With a volatile one nothing has to be waited for, so an idle mailbox
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-import outcome
 import trio
 from attrs import evolve
 
@@ -26,7 +25,7 @@ from .._core.decide import Ruling, decide, decide_operation, over
 from .._core.lifecycle import Phase
 from .._core.operations import VERBS, Argument
 from .._core.plan import LostUpdates, RunPlan
-from .._core.run_state import RunState, apply
+from .._core.run_state import APPLY, Activation, RunState, apply_operation
 from .._core.store_state import Value, value_of
 from .._core.values import MISSING, Missing
 from ..abc import Append, RunHeader
@@ -58,8 +57,11 @@ class RunActor:
         self.volatile = not kernel.journal.durable
         self.saved_seq = state.seq
         self.acted = 0
+        self.started: list[Activation] = []
+        self.must_stop = False
+        self.encoder = kernel.encoder(definition)
         self.outbox: list[f.Fact] = []
-        self.answers: list[tuple[Message, outcome.Outcome[object]]] = []
+        self.answers: list[Message] = []
         self.passes: dict[int, Pass] = {}
         self.watches: list[Watch] = []
         self.streams: list[EventStream] = []
@@ -82,6 +84,11 @@ class RunActor:
         """Whether nothing of the run will ever run again."""
         return self.state.phase is Phase.OVER
 
+    @property
+    def idle(self) -> bool:
+        """Whether a message may be decided in its sender's turn: nothing waits, and nothing has to be durable."""
+        return self.volatile and not self.mailbox.user and not self.mailbox.control
+
     def check_usable(self) -> None:
         """Raise what stands in the way of any message."""
         if self.broken is not None:
@@ -90,17 +97,19 @@ class RunActor:
     async def ask(self, command: c.Command, origin: Pass | None = None) -> object:
         """Send a command and wait for its reply; cancelled before the run has taken it, it never happened."""
         self.check_usable()
-        if self.volatile and not self.mailbox:
-            await trio.lowlevel.checkpoint_if_cancelled()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self.idle:
             reply = self.execute(command, origin)
             await self.kernel.breathe()
             return reply
-        return await self.post(Message(command, origin=origin))
+        message = Message(command, origin=origin)
+        self.tell(message)
+        return await message.reply()
 
     async def ask_read(self, read: Read, origin: Pass | None = None) -> object:
         """Read something of the state, in order with everything else; a reader lets others have their turn."""
         self.check_usable()
-        if self.volatile and not self.mailbox:
+        if self.idle:
             await trio.lowlevel.checkpoint()
             if not self.mailbox:
                 self.check_usable()
@@ -116,11 +125,11 @@ class RunActor:
     def tell(self, message: Message) -> None:
         """Put a message into the mailbox, and have a turn."""
         if self.broken is not None or self.is_over:
-            message.resolve(outcome.Error(self.broken or over(self.state)))
+            message.refuse(self.broken or over(self.state))
             return
-        message.since = self.kernel.clock.now()
-        self.mailbox.put(message)
-        self.kernel.dispatcher.wake(self)
+        self.mailbox.put(message, self.kernel.clock.now)
+        if not self.queued:
+            self.kernel.dispatcher.wake(self)
 
     def tell_control(self, command: c.Command) -> None:
         """Send a command on the control lane without waiting."""
@@ -142,7 +151,7 @@ class RunActor:
         """The end of a pass: in order behind what the pass has sent, never refused, never waited for."""
         if self.broken is not None or self.is_over:
             return
-        if self.volatile and not self.mailbox and not isinstance(command, c.FailStep):
+        if self.idle and not isinstance(command, c.FailStep):
             self.execute(command, origin)
         else:  # a failure may stop the others: those that fail in the same breath shall be heard first
             self.tell(Message(command, origin=origin))
@@ -159,25 +168,37 @@ class RunActor:
             self.act()
         return reply
 
-    def operate(
-        self, n: int, verb: str, key: str, argument: Argument, mark: int
-    ) -> object:
+    def operate(self, n: int, verb: str, key: str, argument: Argument, mark: int) -> object:
         """`execute` for one store verb without `op_id`: the shortest way through the library."""
+        reply = self._decide(self.kernel.clock.now(), n, verb, key, argument, mark)
+        if self.streams or self.answers:
+            self.act()
+        return reply
+
+    def _decide(self, now: float, n: int, verb: str, key: str, argument: Argument, mark: int) -> object:
         state = self.state
         try:
-            fact = decide_operation(state, self.plan, self.kernel.clock.now(), n, verb, key, argument, "", mark)
+            fact = decide_operation(state, self.plan, now, n, verb, key, argument, "", mark)
         except LostUpdate as error:
             self._warn_or_raise(error)
-            fact = decide_operation(state, self.plan, self.kernel.clock.now(), n, verb, key, argument, "", c.NO_MARK)
+            fact = decide_operation(state, self.plan, now, n, verb, key, argument, "", c.NO_MARK)
         if fact is None:
             return VERBS[verb].unchanged(state.store.values.get(key, MISSING), argument)
-        reply = apply(state, fact)
+        state.seq += 1
+        reply = apply_operation(state, fact)
         self.outbox.append(fact)
         if self.watches:
             self._look(key)
-        if self.streams:
-            self.act()
         return reply
+
+    def complete(self, n: int, output: str) -> None:
+        """`execute` for the plain success of a step."""
+        if n not in self.state.live:
+            return
+        now = self.kernel.clock.now()
+        self.record(f.StepCompleted(now, n, output))
+        self.settle(now)
+        self.act()
 
     def _warn_or_raise(self, error: LostUpdate) -> None:
         if self.plan.lost_updates is not LostUpdates.WARN:
@@ -218,40 +239,53 @@ class RunActor:
         return self._record_all(ruling)
 
     def record(self, fact: f.Fact) -> object:
-        """Write a fact and keep it for the journal."""
-        reply = apply(self.state, fact)
-        self.outbox.append(fact)
+        """Write a fact, keep it for the journal, and note what it will have to lead to."""
         kind = type(fact)
+        state = self.state
+        state.seq += 1
+        reply = APPLY[kind](state, fact)
+        self.outbox.append(fact)
         if kind is f.StepStarted:
-            self.state.store.mark(fact.n)
+            self.started.append(reply)  # type: ignore[arg-type]  # the activation
+        elif kind is f.RunStopping:
+            self.must_stop = True
         elif self.watches:
             if kind is f.OperationApplied:
-                self._look(fact.key)
+                self._look(fact.key)  # type: ignore[union-attr]  # by kind
             elif kind is f.TransactionApplied:
-                for _, key, _ in fact.operations:
+                for _, key, _ in fact.operations:  # type: ignore[union-attr]  # by kind
                     self._look(key)
         return reply
 
     def turn(self) -> None:
         """Decide everything that waits. Nothing leaves the run before `act`, which comes after the commit."""
         now = self.kernel.clock.now()
+        answers = self.answers
         for message in self.mailbox.take():
-            if message.read is not None:
-                result = outcome.capture(message.read, self.state)
-            else:
-                assert message.command is not None
-                result = self._rule_message(message, now)
-                if message.done is not None:
-                    message.done(result)  # now: the end of its step may be the next message
-            self.answers.append((message, result))
+            try:
+                if message.ask is not None:
+                    message.value = self._decide(now, *message.ask)
+                elif message.output is not None:
+                    self._succeed(message, now)
+                elif message.read is not None:
+                    message.value = message.read(self.state)
+                elif message.command is not None:
+                    message.value = self._rule(message.command, now, message.origin)
+            except Exception as error:  # the actor's boundary; a user's `update` function may raise anything
+                message.error = error
+            if message.done is not None:
+                message.done(message.error)  # now: the end of its step may be the next message
+            answers.append(message)
         self.settle(now)
 
-    def _rule_message(self, message: Message, now: float) -> outcome.Outcome[object]:
-        assert message.command is not None
-        try:
-            return outcome.Value(self._rule(message.command, now, message.origin))
-        except Exception as error:  # the actor's boundary; a user's `update` function may raise anything
-            return outcome.Error(error)
+    def _succeed(self, message: Message, now: float) -> None:
+        origin = message.origin
+        assert origin is not None and message.output is not None
+        n = origin.activation.n
+        if origin.unasked_error is not None:
+            self._rule(origin.failure(origin.unasked_error), now)
+        elif n in self.state.live:
+            self.record(f.StepCompleted(now, n, message.output))
 
     def settle(self, now: float) -> None:
         """Record what follows by itself. While the runtime closes, a run that is on the way to its end goes on to it,
@@ -303,34 +337,36 @@ class RunActor:
 
     def act(self) -> None:
         """After the commit: answer, start what is to be started, stop what is to be stopped, tell who listens."""
+        outbox = self.outbox
+        count = len(outbox) - self.acted
         if self.volatile:  # the facts stay here until somebody wants to read them, or the run is over
-            facts = self.outbox[self.acted :]
-            self.acted = len(self.outbox)
+            facts = outbox[self.acted :] if self.streams else ()
+            self.acted = len(outbox)
+            self.kernel.commits += 1
         else:
-            facts, self.outbox = self.outbox, []
+            facts = outbox
+            self.outbox = []
+        self.kernel.facts += count
         if self.answers:
             answers, self.answers = self.answers, []
-            for message, result in answers:
-                if not message.resolve(result):
-                    self._unheard(message, result)
-        if self.state.timers or self.state.gates:
-            self.arm()
-        if not facts:
-            return
-        for fact in facts:
-            kind = type(fact)
-            if kind is f.StepStarted:
-                self._start(fact.n)
-            elif kind is f.RunStopping:
-                self._stop_passes()
-            elif kind is f.RunEnded:
-                self._ended()
-        self.kernel.facts += len(facts)
-        self.kernel.commits += self.volatile
+            for message in answers:
+                if not message.deliver() and message.error is not None and message.ask is not None:
+                    self.kernel.late_replies += message.done is None
+        if self.must_stop:  # before what starts: the hook of the run's end may be among it
+            self.must_stop = False
+            self._stop_passes()
+        if self.started:
+            started, self.started = self.started, []
+            for activation in started:
+                self._start(activation)
+        if self.state.phase is Phase.OVER and not self.ended:
+            self._ended()
         if self.streams:
             self._feed(facts)
+        if self.state.timers or self.state.gates:
+            self.arm()
 
-    def _feed(self, facts: list[f.Fact]) -> None:
+    def _feed(self, facts: Sequence[f.Fact]) -> None:
         first = self.state.seq - len(facts) + 1
         for stream in self.streams:
             stream.feed(first, facts)
@@ -338,10 +374,6 @@ class RunActor:
             for stream in self.streams:
                 stream.finish()
             self.streams.clear()
-
-    def _unheard(self, message: Message, result: outcome.Outcome[object]) -> None:
-        if isinstance(message.command, c.Operate) and message.done is None and isinstance(result, outcome.Error):
-            self.kernel.late_replies += 1
 
     def arm(self) -> None:
         """Have a turn when the next timer falls due."""
@@ -359,9 +391,9 @@ class RunActor:
             self.mailbox.put_control(Message(c.Tick()))
             self.kernel.dispatcher.wake(self)
 
-    def _start(self, n: int) -> None:
-        activation = self.state.live.get(n)
-        if activation is None or n in self.passes:
+    def _start(self, activation: Activation) -> None:
+        n = activation.n
+        if n not in self.state.live or n in self.passes:
             return
         found = self.passes[n] = Pass(self, activation)
         if self.state.phase is Phase.STOPPING:
@@ -381,7 +413,7 @@ class RunActor:
         for message in self.mailbox.drain():
             self.answer_late(message)
         for message, *_ in self.watches:
-            message.resolve(outcome.Error(over(state)))
+            message.refuse(over(state))
         self.watches.clear()
         if not self.plan.keep_state:
             state.store.values = {}
@@ -394,15 +426,15 @@ class RunActor:
     def answer_late(self, message: Message) -> None:
         """Nobody hangs: what still waits when the run ends is told so."""
         if isinstance(message.command, c.CancelRun | c.Tick):
-            message.resolve(outcome.Value(None))
+            message.answer()
         else:
-            message.resolve(outcome.Error(self.broken or over(self.state)))
+            message.refuse(self.broken or over(self.state))
 
     def wake_waiting(self) -> None:
         """Wake everybody who waits for the run to settle; they look at it again."""
         waiting, self.waiting = self.waiting, []
         for message in waiting:
-            message.resolve(outcome.Value(None))
+            message.answer()
 
     async def settled(self) -> None:
         """Wait until the run is over, or cannot go on."""
@@ -434,7 +466,7 @@ class RunActor:
         """The runtime closes: whoever waits from outside is told so."""
         waiting, self.waiting = self.waiting, []
         for message in waiting:
-            message.resolve(outcome.Error(error))
+            message.refuse(error)
         for stream in self.streams:
             stream.break_off(error)
         self.streams.clear()
@@ -446,12 +478,12 @@ class RunActor:
         self.broken = error
         self.outbox = []
         answers, self.answers = self.answers, []
-        for message, _ in answers:
-            message.resolve(outcome.Error(error))
+        for message in answers:
+            message.refuse(error)
         for message in self.mailbox.drain():
-            message.resolve(outcome.Error(error))
+            message.refuse(error)
         for message, *_ in self.watches:
-            message.resolve(outcome.Error(error))
+            message.refuse(error)
         self.watches.clear()
         for found in list(self.passes.values()):
             found.stop("the journal cannot be written")
@@ -490,17 +522,16 @@ class RunActor:
         value = decoded(self.state.store.values.get(key, MISSING))
         for watch in [watch for watch in self.watches if watch[1] == key]:
             message, _, predicate, n = watch
-            result = outcome.capture(predicate, value)
-            if isinstance(result, outcome.Error) or result.value:
-                self.watches.remove(watch)
-                self.state.parked.discard(n)
-                answer = result if isinstance(result, outcome.Error) else outcome.Value(value)
-                message.taken = True
-                self.answers.append((message, answer))
-        if self.volatile and self.answers:
-            answers, self.answers = self.answers, []
-            for message, answer in answers:
-                message.resolve(answer)
+            try:
+                if not predicate(value):
+                    continue
+            except Exception as error:  # a user's predicate: its error belongs to its caller
+                message.error = error
+            self.watches.remove(watch)
+            self.state.parked.discard(n)
+            message.taken = True
+            message.value = value
+            self.answers.append(message)
 
 
 def _unmarked(command: c.Command) -> c.Command:

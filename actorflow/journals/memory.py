@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._core.lifecycle import RunStatus
-    from .._core.operations import Argument
-
+    
 STRIPPED_PER_COMMIT: Final = 1_000
 """Facts of ended runs that one commit relieves of their values, at least: well under a millisecond."""
 
@@ -44,27 +43,35 @@ class _Kept:
     def part(self, first_seq: int, last_seq: int | None) -> list[Fact]:
         """The facts from `first_seq` to `last_seq`, as they may be seen."""
         facts = self.facts[max(0, first_seq - 1) : last_seq]
-        return list(map(without_values, facts)) if self.dropped else facts
+        if self.dropped:
+            _drop_values(facts)
+        return facts
 
     def strip(self, count: int) -> int:
         """Relieve up to `count` facts of their values; returns how many it looked at."""
         end = min(len(self.facts), self.stripped + count)
         done = end - self.stripped
-        self.facts[self.stripped : end] = map(without_values, self.facts[self.stripped : end])
+        _drop_values(self.facts[self.stripped : end])
         self.stripped = end
         return done
 
 
-def without_values(fact: Fact) -> Fact:
-    """The fact as it stays when its run is over: a new one, because others may hold the old."""
-    if isinstance(fact, OperationApplied):
-        return OperationApplied(fact.at, fact.n, fact.verb, fact.key, None, fact.op_id)
-    if isinstance(fact, TransactionApplied):
-        operations: list[tuple[str, str, Argument]] = [(verb, key, None) for verb, key, _ in fact.operations]
-        return TransactionApplied(fact.at, fact.n, operations, fact.op_id)
-    if isinstance(fact, StateSeeded):
-        return StateSeeded(fact.at, {})
-    return fact
+def _drop_values(facts: Sequence[Fact]) -> None:
+    """Take the store's values out of facts, in place: at run time they are plain records, and their run is over.
+
+    Who reads facts folds or copies them before giving up its turn; a fork has copies of its own.
+    """
+    for fact in facts:
+        kind = type(fact)
+        if kind is OperationApplied:
+            _put(fact, "argument", None)
+        elif kind is TransactionApplied and isinstance(fact, TransactionApplied):
+            _put(fact, "operations", [(verb, key, None) for verb, key, _ in fact.operations])
+        elif kind is StateSeeded:
+            _put(fact, "values", {})
+
+
+_put = setattr
 
 
 class MemoryJournal:

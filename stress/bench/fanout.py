@@ -36,7 +36,7 @@ def on_disk(settings: Settings) -> Iterator[Figure]:
     yield _processor_seconds(settings, "P2", "sqlite", 0.7)
 
 
-def _against_r(settings: Settings, id: str, workflow: type[Workflow], kind: str, goal: float | None) -> Figure:  # noqa: A002
+def _against_r(settings: Settings, name: str, workflow: type[Workflow], kind: str, goal: float | None) -> Figure:
     async def alternate() -> tuple[list[float], list[float]]:
         ours, bare = [], []
         await baseline(BRANCHES // 10)
@@ -50,14 +50,14 @@ def _against_r(settings: Settings, id: str, workflow: type[Workflow], kind: str,
     how = "schedule_many" if workflow is FanOut else "a loop of schedule_next_step"
     where = "in memory" if kind == "memory" else "on SQLite, synchronous=FULL"
     note = f"{median(ours):.3f} s, R {median(bare):.3f} s, {median(ours) / BRANCHES * 1e6:.0f} µs a branch"
-    return ratio(id, f"{BRANCHES:,} branches {where}, {how}, time / R", ours, bare, goal=goal, note=note)
+    return ratio(name, f"{BRANCHES:,} branches {where}, {how}, time / R", ours, bare, goal=goal, note=note)
 
 
-def _processor_seconds(settings: Settings, id: str, kind: str, goal: float) -> Figure:  # noqa: A002
+def _processor_seconds(settings: Settings, name: str, kind: str, goal: float) -> Figure:
     costs = []
     for _ in range(settings.choose(5, 3)):
         with settings.journal(kind) as journal:
             costs.append(measure_apart(BRANCHES_ALONE, journal).processor_s)
     where = "in memory" if kind == "memory" else "on SQLite"
     what = f"{BRANCHES_ALONE:,} branches {where}: processor seconds of the whole process"
-    return Figure(id=id, what=what, value=median(costs), unit="s", goal=goal, samples=tuple(costs))
+    return Figure(id=name, what=what, value=median(costs), unit="s", goal=goal, samples=tuple(costs))

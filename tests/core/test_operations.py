@@ -32,7 +32,7 @@ NOTHING: Any = object()
 DEED = st.one_of(
     st.tuples(st.sampled_from(["set", "push", "remove", "update", "set_if_absent"]), VALUES),
     st.tuples(st.just("extend"), st.lists(VALUES, max_size=3)),
-    st.tuples(st.sampled_from(["increment", "maximum", "minimum"]), NUMBERS),
+    st.tuples(st.sampled_from(["increment", "decrement", "maximum", "minimum"]), NUMBERS),
     st.tuples(st.sampled_from(["delete", "pop"]), st.none()),
     st.tuples(st.just("merge"), st.dictionaries(st.sampled_from("xy"), VALUES, max_size=2)),
     st.tuples(st.just("compare_and_set"), st.tuples(VALUES | st.just(NOTHING), VALUES)),
@@ -40,6 +40,7 @@ DEED = st.one_of(
 
 
 def is_number(value: object) -> bool:
+    """What JSON calls a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -52,7 +53,7 @@ def model(state: dict[str, Any], verb: str, key: str, argument: Any) -> Any:
         if there and not isinstance(old, list):
             raise TypeError
         old = old or []
-    if verb in ("increment", "maximum", "minimum") and there and not is_number(old):
+    if verb in ("increment", "decrement", "maximum", "minimum") and there and not is_number(old):
         raise TypeError
     match verb:
         case "set":
@@ -70,8 +71,8 @@ def model(state: dict[str, Any], verb: str, key: str, argument: Any) -> Any:
             if there:
                 state[key] = kept
             return len(old or []) - len(kept)
-        case "increment":
-            total = (old if there else 0) + argument
+        case "increment" | "decrement":
+            total = (old if there else 0) + (argument if verb == "increment" else -argument)
             if total - total != 0:
                 raise TypeError
             state[key] = total
@@ -103,7 +104,7 @@ def model(state: dict[str, Any], verb: str, key: str, argument: Any) -> Any:
 def as_sent(verb: str, argument: Any) -> Any:
     """An argument as it travels."""
     match verb:
-        case "increment" | "maximum" | "minimum" | "delete" | "pop":
+        case "increment" | "decrement" | "maximum" | "minimum" | "delete" | "pop":
             return argument
         case "extend":
             return tuple(map(encode, argument))
@@ -152,7 +153,7 @@ def test_the_verbs_agree_with_a_plain_dict(deeds: Any) -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["k", "l"]), DEED.filter(lambda deed: "00000000" not in repr(deed)))))
 def test_the_size_of_the_store_is_kept_true(deeds: Any) -> None:
-    """After any verbs the size is the sum over what is there. (Huge numbers: see the next test.)"""
+    """After any verbs the size is the sum over what is there; huge numbers have the next test."""
     store = StoreState()
     for key, (verb, argument) in deeds:
         try:
@@ -214,7 +215,9 @@ class Step(IntEnum):
 
 
 @pytest.mark.rule("B6")
-@pytest.mark.parametrize(("delta", "plain"), [(3, 3), (-(2**80), -(2**80)), (0.5, 0.5), (Whole(4), 4), (Real(1), 1.0), (Step.TWO, 2)])
+@pytest.mark.parametrize(
+    ("delta", "plain"), [(3, 3), (-(2**80), -(2**80)), (0.5, 0.5), (Whole(4), 4), (Real(1), 1.0), (Step.TWO, 2)]
+)
 def test_a_number_is_taken_as_what_it_is(delta: object, plain: object) -> None:
     """Subclasses of int and float become the plain number."""
     assert exact(check_delta(delta, "increment")) == exact(plain)
@@ -263,7 +266,9 @@ def test_a_long_value_is_described_shortly() -> None:
 @pytest.mark.rule("C3")
 def test_every_verb_tells_what_a_refused_change_replies() -> None:
     """What changes nothing has its documented reply: False, 0, the value, the length, MISSING."""
-    replies = {verb: entry.unchanged(5 if verb in ("maximum", "minimum") else MISSING, None) for verb, entry in VERBS.items()}
+    replies = {
+        verb: entry.unchanged(5 if verb in ("maximum", "minimum") else MISSING, None) for verb, entry in VERBS.items()
+    }
     assert replies["delete"] is replies["set_if_absent"] is replies["compare_and_set"] is False
     assert (replies["remove"], replies["extend"], replies["pop"]) == (0, 0, MISSING)
     assert (replies["maximum"], replies["minimum"], replies["merge"]) == (5, 5, None)

@@ -101,7 +101,9 @@ def test_a_number_of_another_type_does_not_use_up_an_entry() -> None:
     assert again.match("increment", "k", 1) == 5
 
 
-@given(st.lists(st.sampled_from(["1", "2", '{"a":1}', '{"a":2}', '"x"']), max_size=12), st.randoms(use_true_random=False))
+@given(
+    st.lists(st.sampled_from(["1", "2", '{"a":1}', '{"a":2}', '"x"']), max_size=12), st.randoms(use_true_random=False)
+)
 def test_a_pass_that_does_the_same_in_any_order_does_nothing_new(texts: list[str], random: Any) -> None:
     """Each operation of the first pass is found exactly once, and a further one is new."""
     for lenient in (True, False):

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actorflow._core import commands as c
 from actorflow._core import store_state
 from actorflow._core.run_state import operate
 from actorflow._core.store_state import StoreState, from_text, list_view, value_bytes, value_of, value_text
 from actorflow._core.values import MISSING, decode
+from tests.core.machine import Machine, plan_of
 
 KEYS = st.sampled_from(["a", "b", "é"])
 WRITERS = st.integers(1, 3)
@@ -63,68 +65,118 @@ def test_the_last_foreign_write_is_known_for_every_writer(writes: Any) -> None:
     st.lists(
         st.one_of(
             st.tuples(st.just("write"), KEYS, DEEDS),
-            st.tuples(st.sampled_from(["mark", "unmark"]), st.integers(1, 4), st.none()),
+            st.tuples(st.sampled_from(["mark", "mark", "end", "forget"]), st.integers(0, 4), st.none()),
         ),
         max_size=40,
     )
 )
 def test_a_view_shows_the_moment_of_its_mark(most: int, deeds: Any) -> None:
-    """Whatever is written later, and however short the undo list is; nothing is kept once no mark needs it."""
+    """Whatever is written later, and whatever is forgotten on the way, as long as the mark is named when forgetting."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_state, "UNDO_MAX", most)
         store = StoreState()
-        seen: dict[int, dict[str, object]] = {}
-        marks: dict[int, Any] = {}
+        marks: list[tuple[int, dict[str, object]]] = []
         for kind, what, deed in deeds:
             if kind == "write":
                 do(store, 1, deed[0], what, deed[1])
-            elif kind == "mark" and what not in marks:
-                marks[what] = store.mark(what)
-                seen[what] = plain(store.values)
-            elif kind == "unmark":
-                store.unmark(what)
-                marks.pop(what, None)
-            for owner, mark in marks.items():
-                assert plain(store.view(mark)) == seen[owner]
-            assert len(store.undo) <= most
-            assert marks or not store.undo
-            assert set(store.marks) == set(marks)
+            elif kind == "mark":
+                marks.append((store.writes, plain(store.values)))
+            elif kind == "end" and marks:
+                del marks[what % len(marks)]
+            elif kind == "forget":
+                store.forget([mark for mark, _ in marks])
+                assert len(store.undo) <= most
+                assert marks or not store.undo
+                assert set(store.views) <= {mark for mark, _ in marks}
+            for mark, seen in marks:
+                assert plain(store.view(mark)) == seen
 
 
 def test_undoing_is_kept_only_as_far_as_the_oldest_mark_needs() -> None:
     """When the oldest mark goes, the writes that only it needed go with it."""
     store = StoreState()
-    store.mark(1)
     for _ in range(3):
         do(store, 1, "set", "a", "1")
-    younger = store.mark(2)
-    store.unmark(1)
-    assert len(store.undo) == 0
+    younger = store.writes
     do(store, 1, "set", "a", "2")
+    store.forget([0, younger])
+    assert len(store.undo) == 4
+    store.forget([younger])
     assert len(store.undo) == 1
-    assert plain(store.view(younger)) == {"a": 1}
-    store.unmark(7)  # nobody's: nothing happens
-    store.unmark(2)
+    assert (plain(store.view(younger)), plain(store.view(store.writes))) == ({"a": 1}, {"a": 2})
+    store.forget([])
     assert len(store.undo) == 0
 
 
-def test_a_frozen_view_is_made_once() -> None:
-    """After the undo list was emptied, the view is the one that was made then."""
+def test_a_view_is_made_once_when_the_undo_list_is_emptied() -> None:
+    """The views of old marks are kept until their marks go; younger marks go on from there."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store_state, "UNDO_MAX", 2)
         store = StoreState()
-        do(store, 1, "set", "a", "0")
-        first = store.mark(1)
-        do(store, 1, "set", "a", "1")
-        second = store.mark(2)
-        do(store, 1, "set", "a", "2")
-        do(store, 1, "set", "a", "3")
-        assert store.view(first) is store.view(first)
-        assert (plain(store.view(first)), plain(store.view(second))) == ({"a": 0}, {"a": 1})
-        third = store.mark(3)
-        for n in range(5):
-            do(store, 1, "set", "a", str(n))
-        assert (plain(store.view(first)), plain(store.view(third))) == ({"a": 0}, {"a": 3})
+        for number in range(4):
+            do(store, 1, "set", "a", str(number))
+        store.forget([1, 2])
+        assert (store.undo, set(store.views)) == ([], {1, 2})
+        assert store.view(1) is store.view(1)
+        for number in range(4, 8):
+            do(store, 1, "set", "a", str(number))
+        store.forget([1, 5])
+        assert [plain(store.view(mark)) for mark in (1, 5, 8)] == [{"a": 0}, {"a": 4}, {"a": 7}]
+        store.forget([5])
+        assert set(store.views) == {5}
+
+
+@pytest.mark.rule("B10")
+def test_a_run_forgets_what_no_live_step_can_ask_about() -> None:
+    """When a step starts, the list is cut back to the oldest live step, and each live step still sees its moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_state, "UNDO_TRIM", 4)
+        patch.setattr(store_state, "UNDO_MAX", 6)
+        machine = Machine(plan_of()).start()
+        machine.state.store.undo_limit = 4
+        for number in range(40):
+            n = machine.schedule("a")
+            machine.tell(c.Operate(n, "push", "k", str(number)))
+            if number > 2:
+                machine.do(c.FinishStep(n, "null"))
+        state = machine.state
+        for n, seen in ((1, {}), (2, {}), (3, {"k": [0]}), (4, {"k": [0, 1]})):
+            assert plain(state.store.view(state.live[n].mark)) == seen
+        assert len(state.store.undo) <= 14
+
+
+@pytest.mark.rule("B10", "F3")
+@pytest.mark.xfail(strict=True, reason="_load_store leaves undo_base at 0, so forget() cuts off writes that are needed")
+def test_a_loaded_run_sees_past_moments_too() -> None:
+    """A step that starts after loading from text sees the store as it found it, also after much was forgotten."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_state, "UNDO_TRIM", 4)
+        first = Machine(plan_of()).start()
+        for number in range(9):
+            first.tell(c.Operate(1, "push", "k", str(number)))
+        first.tell(c.InterruptStep(1, True))
+        machine = first.copy()
+        machine.settle()
+        machine.state.store.undo_limit = 4
+        seen = plain(machine.state.store.values)
+        for number in range(9):
+            machine.tell(c.Operate(1, "push", "k", str(number)))
+        machine.schedule("a")
+        assert plain(machine.state.store.view(machine.state.live[1].mark)) == seen
+
+
+@pytest.mark.rule("B10")
+@pytest.mark.xfail(strict=True, reason="the undo list is cut back only when a step starts")
+def test_what_a_long_step_writes_is_not_remembered_without_bound() -> None:
+    """A run with one step that writes for ever holds no more than a few times UNDO_MAX."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_state, "UNDO_TRIM", 4)
+        patch.setattr(store_state, "UNDO_MAX", 6)
+        machine = Machine(plan_of()).start()
+        machine.state.store.undo_limit = 4
+        for number in range(1000):
+            machine.tell(c.Operate(1, "push", "k", str(number)))
+        assert len(machine.state.store.undo) <= 100
 
 
 @pytest.mark.rule("E1", "F8")
@@ -149,7 +201,9 @@ def test_pushes_share_one_list_and_old_views_stay_true() -> None:
         assert forked[2] == new[2]
 
 
-@pytest.mark.parametrize("text", ["1", "-1", "0", "0.5", "-2.5", "1e300", '"1"', "true", "null", "[]", "[1,2]", '{"a":1}', '"é"'])
+@pytest.mark.parametrize(
+    "text", ["1", "-1", "0", "0.5", "-2.5", "1e300", '"1"', "true", "null", "[]", "[1,2]", '{"a":1}', '"é"']
+)
 def test_a_value_keeps_its_text_whatever_its_form(text: str) -> None:
     """Numbers are kept as numbers, the rest as text; both come back as they were."""
     value = from_text(text)

@@ -26,9 +26,7 @@ from actorflow._core.values import (
 )
 from actorflow.errors import InputError, NotJsonError, ValueTooLarge
 
-LEAVES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text()
-)
+LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text())
 JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4))
 
 
@@ -256,7 +254,9 @@ def test_a_converter_that_never_gets_anywhere_is_refused() -> None:
 # --- parsing
 
 
-@pytest.mark.parametrize("text", ["", "{", "NaN", "[1,]", "1e999", "'a'", "1 2", '"\\ud800"', "9" * 5000, "[" * 201 + "]" * 201])
+@pytest.mark.parametrize(
+    "text", ["", "{", "NaN", "[1,]", "1e999", "'a'", "1 2", '"\\ud800"', "9" * 5000, "[" * 201 + "]" * 201]
+)
 def test_text_from_outside_is_held_to_the_same_rules(text: str) -> None:
     """What is no strict JSON is refused, and the text of the error stays short."""
     with pytest.raises(InputError) as caught:

@@ -12,7 +12,7 @@ import trio
 from actorflow import Context, JournalError, Run, RunNotFound, RunStatus, Runtime, StepStatus, Workflow, open_runtime
 from actorflow.abc import Journal
 from actorflow.journals import MemoryJournal, SqliteJournal
-from actorflow.testing import Crash, Fail, Fault, FaultyJournal, SimulatedCrash, Tear
+from actorflow.testing import Crash, Delay, Fail, Fault, FaultyJournal, SimulatedCrash, Tear
 
 BRANCHES = 3
 POINTS_MAX = 200
@@ -511,4 +511,21 @@ async def test_failing_journals_are_journals(autojump_clock: object) -> None:
         assert await runtime.run(Short) == 1
         assert isinstance(journal, FaultyJournal)
         assert journal.writes == runtime.statistics().commits > 0
+        assert journal.failed == 0
+
+
+@pytest.mark.rule("F1")
+async def test_a_slow_write_delays_the_reply(autojump_clock: object) -> None:
+    """A write that takes five seconds keeps its caller waiting for five seconds, and nothing else is lost."""
+
+    class Short(Workflow):
+        async def start(self, data, ctx: Context):
+            return 1
+
+    journal = FaultyJournal(MemoryJournal(durable=True), {1: Delay(5), 2: Delay(0)})
+    async with open_runtime([Short], journal=journal) as runtime:
+        before = trio.current_time()
+        run = await runtime.start(Short)
+        assert trio.current_time() - before == 5
+        assert await run.result() == 1
         assert journal.failed == 0

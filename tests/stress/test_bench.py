@@ -48,20 +48,20 @@ def test_only_enforce_makes_a_missed_goal_an_exit_code(
     assert main(["bench", *options]) == code
 
 
-def test_a_wrong_answer_ends_the_measurement(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """If a measured run loses something, no figure is shown and the exit code is 1."""
+def test_a_wrong_answer_is_told_and_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """If a measured run loses something, its figure is not shown, and the exit code is 1, enforced or not."""
 
     def measure(settings: Settings) -> Iterator[Figure]:
         raise WrongAnswer("3 of 10 items are lost")
         yield
 
-    monkeypatch.setattr("stress.bench.command.GROUPS", {"P1": measure})
-    assert main(["bench"]) == 1
+    right = fake(Figure(id="P2", what="the other one", value=2.0, goal=1.0))["P1"]
+    monkeypatch.setattr("stress.bench.command.GROUPS", {"P1": measure, "P2": right})
+    assert main(["bench", "--enforce"]) == 1
     found = capsys.readouterr()
-    assert "3 of 10 items are lost" in found.err
-    assert "goals met" not in found.out
+    assert "P1: WRONG ANSWER: 3 of 10 items are lost" in found.err
+    assert "the other one" in found.out
+    assert "0 of 1 goals met" in found.out
 
 
 @pytest.mark.parametrize(
