@@ -21,8 +21,8 @@ from .operations import VERBS, Argument
 from .plan import LostUpdates, RunPlan
 from .policies import JoinKind
 from .run_state import RunState, operate
-from .store_state import StoreState, value_bytes
-from .values import MISSING, decode, json_equal, size_of
+from .store_state import SMALL, key_bytes, value_bytes
+from .values import MAX_DIGITS, MISSING, decode, json_equal, size_of
 
 
 @frozen
@@ -175,33 +175,35 @@ def decide_operation(
     limits = plan.limits
     if old is MISSING and len(store.values) + store.hidden_keys >= limits.keys:
         raise _too_large(state, key, "keys", limits.keys, limits.keys + 1)
-    if type(argument) is str or type(argument) is tuple:
-        size = len(argument) if type(argument) is str else _argument_bytes(argument)
-        if store.bytes + size + len(key) > limits.state_bytes:
-            _check_state_bytes(state, plan, store, verb, key, argument)
+    if store.bytes + _most_bytes(key, argument) > limits.state_bytes:
+        _check_state_bytes(state, plan, verb, key, argument)
     return f.OperationApplied(now, n, verb, key, argument, op_id)
 
 
-_GROWS: Final = frozenset({"push", "extend", "merge"})
+def _most_bytes(key: str, argument: Argument) -> int:
+    """No operation with this argument lets the store grow by more: a bound that is quickly had."""
+    if type(argument) is str:
+        return size_of(argument) + size_of(key) + 8
+    if type(argument) is tuple:
+        return sum(map(size_of, argument)) + len(argument) + size_of(key) + 8
+    return 16 + size_of(key) if argument is None or -SMALL < argument < SMALL else MAX_DIGITS  # type: ignore[operator]  # a number
 
 
-def _argument_bytes(argument: Argument) -> int:
-    if isinstance(argument, str):
-        return size_of(argument)
-    return sum(map(size_of, argument)) if isinstance(argument, tuple) else 8
-
-
-def _check_state_bytes(
-    state: RunState, plan: RunPlan, store: StoreState, verb: str, key: str, argument: Argument
-) -> None:
-    after = store.bytes + _argument_bytes(argument)
+def _check_state_bytes(state: RunState, plan: RunPlan, verb: str, key: str, argument: Argument) -> None:
+    """Near the limit: what the store would hold exactly."""
+    store = state.store
     old = store.values.get(key, MISSING)
-    if old is MISSING:
-        after += len(key) + 4
-    elif verb not in _GROWS:
-        after -= value_bytes(old)
-    if after > plan.limits.state_bytes and verb not in ("remove", "pop", "delete"):
-        raise _too_large(state, key, "state_bytes", plan.limits.state_bytes, after)
+    before = 0 if old is MISSING else value_bytes(old)
+    if verb == "push":
+        after = max(before, 2) + size_of(str(argument)) + 1
+    elif verb == "extend" and isinstance(argument, tuple):
+        after = max(before, 2) + sum(map(size_of, argument)) + len(argument)
+    else:
+        new, _ = VERBS[verb].write(old, argument)
+        after = 0 if new is MISSING else value_bytes(new)
+    grown = after - before + (key_bytes(key) if old is MISSING else 0)
+    if grown > 0 and store.bytes + grown > plan.limits.state_bytes:
+        raise _too_large(state, key, "state_bytes", plan.limits.state_bytes, store.bytes + grown)
 
 
 def _too_large(state: RunState, key: str, what: str, limit: int, size: int) -> ValueTooLarge:
@@ -357,10 +359,13 @@ def _finish_step(state: RunState, plan: RunPlan, command: c.FinishStep, now: flo
     if command.operations and check_all(state, plan, n, command.operations, command.marks, now):
         facts.append(f.TransactionApplied(now, n, list(command.operations), ""))
     next_n = state.next_n
+    taken = set(state.keys) if command.schedules else set()
     for ask in command.schedules if state.phase is Phase.OPEN else ():
         if isinstance(ask, c.Schedule):
-            if ask.key and ask.key in state.keys:
+            if ask.key in taken:
                 continue
+            if ask.key:
+                taken.add(ask.key)
             facts.append(f.StepScheduled(now, next_n, ask.step, ask.payload, now + ask.due, n, ask.key))
             next_n += 1
         else:

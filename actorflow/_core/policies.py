@@ -84,8 +84,8 @@ class Retry:
         try:
             base = min(self.delay * self.factor ** (failures - 1), self.max_delay)
         except OverflowError:
-            base = self.max_delay
-        return base * (1 + self.jitter * (2 * dice - 1))
+            base = self.max_delay if self.delay else 0.0
+        return min(base * (1 + self.jitter * (2 * dice - 1)), self.max_delay)
 
 
 @frozen

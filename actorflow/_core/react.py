@@ -29,6 +29,15 @@ HOOK_OF: Final = {
 }
 
 
+def open_gates(state: RunState, plan: RunPlan) -> RunState:
+    """Give `state` a gate for every step that has bounds of its own; before its facts are folded, or it begins."""
+    for step_id, step in plan.steps.items():
+        if (step.concurrency is not None or step.rate is not None) and step_id not in state.gates:
+            live = sum(activation.step == step_id for activation in state.live.values())
+            state.gates[step_id] = Gate(live=live, keeps=step.rate.count if step.rate is not None else 0)
+    return state
+
+
 def settle(state: RunState, plan: RunPlan, now: float, record: Record) -> None:
     """Record every fact that is due by itself at `now`, until none is left."""
     while True:
@@ -115,6 +124,8 @@ def _start_due(state: RunState, plan: RunPlan, now: float, record: Record) -> No
             continue
         if type(item) is Activation:
             room -= _start(state, plan, entry, now, record)
+            if state.phase is not Phase.OPEN:
+                return
         else:
             record(f.StepStarted(now, n, 1))
             room -= 1
@@ -124,10 +135,7 @@ def _start_due(state: RunState, plan: RunPlan, now: float, record: Record) -> No
 
 def _held(state: RunState, plan: StepPlan, entry: Queued, now: float) -> bool:
     """Whether the step's own bounds keep it back; it waits behind its gate then."""
-    gate = state.gates.get(plan.step_id)
-    if gate is None:
-        live = sum(activation.step == plan.step_id for activation in state.live.values())
-        gate = state.gates[plan.step_id] = Gate(live=live)
+    gate = state.gates[plan.step_id]
     if not gate.held and _open(gate, plan, now):
         return False
     take(state, entry)
@@ -170,12 +178,9 @@ def _time_out(state: RunState, plan: RunPlan, wait: f.WaitOpened, now: float, re
 def _open(gate: Gate, plan: StepPlan, now: float) -> bool:
     if plan.concurrency is not None and gate.live >= plan.concurrency:
         return False
-    if plan.rate is None:
+    if plan.rate is None or len(gate.starts) < plan.rate.count:
         return True
-    starts = gate.starts
-    while len(starts) > plan.rate.count:
-        starts.popleft()
-    return len(starts) < plan.rate.count or now - starts[0] >= plan.rate.per
+    return now >= gate.starts[0] + plan.rate.per  # the very sum that `wake_at` waits for: rounding must not part them
 
 
 def _start_held(state: RunState, plan: RunPlan, now: float, record: Record, room: int) -> int:
@@ -209,7 +214,7 @@ def _gate_times(state: RunState, plan: RunPlan) -> Iterator[float]:
     for step, gate in state.gates.items():
         rate = plan.steps[step].rate
         if gate.held and rate is not None and len(gate.starts) >= rate.count:
-            yield gate.starts[-rate.count] + rate.per
+            yield gate.starts[0] + rate.per
 
 
 def pending(state: RunState) -> list[int]:

@@ -29,16 +29,16 @@ class _Lane:
 
     def add(self, argument: object, reply: object) -> None:
         if argument.__hash__ is not None and not isinstance(argument, tuple):
-            self.texts.setdefault(argument, deque()).append(len(self.entries))
+            self.texts.setdefault((type(argument), argument), deque()).append(len(self.entries))
         self.entries.append((argument, reply))
 
     def equal(self, argument: object) -> int:
         """The first unmatched entry with an equal argument, -1 if there is none."""
         if argument.__hash__ is not None and not isinstance(argument, tuple):
-            same = self.texts.get(argument)
+            same = self.texts.get((type(argument), argument))
             while same:
                 index = same[0]
-                if index not in self.taken and type(self.entries[index][0]) is type(argument):
+                if index not in self.taken:
                     return index
                 same.popleft()
             if not (isinstance(argument, str) and argument[:1] in ("{", "[")):

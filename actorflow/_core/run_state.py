@@ -21,14 +21,16 @@ from .._ids import START
 from . import facts as f
 from .lifecycle import Ending, Phase, RunStatus, StepStatus
 from .operations import VERBS, Argument
-from .store_state import StoreState, from_text, value_bytes
+from .store_state import SMALL as _SMALL
+from .store_state import StoreState, from_text, key_bytes, value_bytes
 from .values import MISSING
 
 LogEntry = tuple[str, str, object, object]
 """(verb, key, argument, reply) of something that an activation did to its run: what a second pass must not repeat."""
 
-Finished = tuple[int, str, StepStatus, int, str, str, str, float, float, float]
-"""(n, step, status, attempts, output, error type, message, scheduled at, started at, ended at)"""
+Finished = tuple[int, str, str, int, str, str, str, float, float, float]
+"""(n, step, status, attempts, output, error type, message, scheduled at, started at, ended at). The status by its
+value: the garbage collector lets go of a tuple that holds nothing but text and numbers, and there may be millions."""
 
 
 class Activation:
@@ -89,9 +91,13 @@ Queued = tuple[float, int, int, Armed | Batch]
 
 @define(eq=False)
 class Gate:
-    """Live steps, waiting steps and recent starts of one step id that has a concurrency or a rate."""
+    """Live steps, waiting steps and recent starts of one step id that has a concurrency or a rate.
+
+    `keeps` is how many of the latest starts are remembered: the count of the rate.
+    """
 
     live: int = 0
+    keeps: int = 0
     held: deque[Queued] = field(factory=deque)
     starts: deque[float] = field(factory=deque)
 
@@ -187,7 +193,7 @@ def _run_started(state: RunState, fact: f.RunStarted) -> None:
 def _state_seeded(state: RunState, fact: f.StateSeeded) -> None:
     for key, text in fact.values.items():
         value = from_text(text)
-        state.store.write(key, MISSING, value, 0, value_bytes(value) + len(key) + 4)
+        state.store.write(key, MISSING, value, 0, value_bytes(value) + key_bytes(key))
 
 
 # --- scheduling
@@ -195,8 +201,9 @@ def _state_seeded(state: RunState, fact: f.StateSeeded) -> None:
 
 def enqueue(state: RunState, at: float, due: float, n: int, item: Armed | Batch) -> None:
     """Put a step in line: what is due now behind what was due before, the rest by due time."""
-    if due <= at:
-        state.ready.append((due, n, state.seq, item))
+    ready = state.ready
+    if due <= at and not (ready and (due, n) < ready[-1][:2]):
+        ready.append((due, n, state.seq, item))
     else:
         heapq.heappush(state.timers, (due, n, state.seq, item))
 
@@ -214,10 +221,7 @@ def _step_scheduled(state: RunState, fact: f.StepScheduled) -> int:
     state.armed_count += 1
     if fact.key:
         state.keys[fact.key] = n
-    if fact.due <= fact.at:
-        state.ready.append((fact.due, n, state.seq, fact))
-    else:
-        heapq.heappush(state.timers, (fact.due, n, state.seq, fact))
+    enqueue(state, fact.at, fact.due, n, fact)
     _remember(state, fact.by, ("schedule", fact.step, fact.payload, n))
     return n
 
@@ -275,13 +279,15 @@ def _close_wait(state: RunState, item: Armed) -> None:
             del state.waits[item.event]
 
 
-def _arm_waited(state: RunState, n: int, at: float, *, data: str | None, step: str = "") -> None:
+def _arm_waited(
+    state: RunState, n: int, at: float, *, data: str | None, step: str = "", due: float | None = None
+) -> None:
     wait = cast("f.WaitOpened", state.armed[n])
     _close_wait(state, wait)
     activation = Activation(n, step or wait.step, wait.payload, wait.at)
-    activation.due, activation.event = at, data
+    activation.due, activation.event = at if due is None else due, data
     state.armed[n] = activation
-    state.ready.append((at, n, state.seq, activation))
+    enqueue(state, at, activation.due, n, activation)
 
 
 def _event_received(state: RunState, fact: f.EventReceived) -> None:
@@ -301,7 +307,7 @@ def _event_taken(state: RunState, fact: f.EventTaken) -> None:
 def _wait_timed_out(state: RunState, fact: f.WaitTimedOut) -> None:
     wait = cast("f.WaitOpened", state.armed[fact.n])
     if wait.on_timeout:
-        _arm_waited(state, fact.n, fact.at, data=None, step=wait.on_timeout)
+        _arm_waited(state, fact.n, fact.at, data=None, step=wait.on_timeout, due=wait.deadline)
         return
     _close_wait(state, wait)
 
@@ -325,15 +331,15 @@ def _step_started(state: RunState, fact: f.StepStarted) -> Activation:
     activation.attempt = fact.attempt
     if not activation.started_at:
         activation.started_at = fact.at
-    store = state.store
-    if len(store.undo) > store.undo_limit:
-        store.forget([live.mark for live in state.live.values()])
-    activation.mark = store.writes
+    activation.mark = state.store.writes
     state.live[n] = activation
     if state.gates and activation.step in state.gates:
         gate = state.gates[activation.step]
         gate.live += 1
-        gate.starts.append(fact.at)
+        if gate.keeps:
+            gate.starts.append(fact.at)
+            if len(gate.starts) > gate.keeps:
+                gate.starts.popleft()
     return activation
 
 
@@ -357,7 +363,10 @@ def apply_operation(state: RunState, fact: f.OperationApplied) -> object:
     argument = fact.argument
     if argument is None and (fact.verb not in _BARE_VERBS or key not in state.store.values):
         return None  # the record of a finished run, whose values are gone
-    reply = operate(state.store, fact.n, fact.verb, key, argument)
+    store = state.store
+    reply = operate(store, fact.n, fact.verb, key, argument)
+    if len(store.undo) > store.undo_limit:
+        _forget(state)
     activation = state.live.get(fact.n)
     if activation is not None:
         if fact.op_id:
@@ -367,6 +376,11 @@ def apply_operation(state: RunState, fact: f.OperationApplied) -> object:
         else:
             activation.log.append((fact.verb, key, argument, reply))
     return reply
+
+
+def _forget(state: RunState) -> None:
+    """Let go of old writes that no live step can ask about any more."""
+    state.store.forget([activation.mark for activation in state.live.values()])
 
 
 _BARE_VERBS: Final = frozenset({"delete", "pop"})
@@ -379,12 +393,12 @@ def operate(store: StoreState, writer: int, verb: str, key: str, argument: Argum
     kind = type(new)
     if kind is tuple and type(old) is tuple:
         grown = new[2] - old[2]  # type: ignore[index]  # two lists
-    elif kind is int and type(old) is int and -100_000_000 < new < 100_000_000:  # type: ignore[operator]  # two numbers
+    elif kind is int and type(old) is int and _SMALL > new > -_SMALL and _SMALL > old > -_SMALL:  # type: ignore[operator]  # two numbers
         grown = 0
     elif old is MISSING:
-        grown = 0 if new is MISSING else value_bytes(new) + len(key) + 4
+        grown = 0 if new is MISSING else value_bytes(new) + key_bytes(key)
     elif new is MISSING:
-        grown = -value_bytes(old) - len(key) - 4
+        grown = -value_bytes(old) - key_bytes(key)
     else:
         grown = value_bytes(new) - value_bytes(old)
     store.write(key, old, new, writer, grown)
@@ -398,6 +412,8 @@ def _transaction_applied(state: RunState, fact: f.TransactionApplied) -> None:
             continue  # the record of a finished run
         if VERBS[verb].check(values.get(key, MISSING), argument):  # those that change nothing are kept all the same:
             operate(state.store, fact.n, verb, key, argument)  # a second pass recognises the whole by its arguments
+    if len(state.store.undo) > state.store.undo_limit:
+        _forget(state)
     activation = state.live.get(fact.n)
     if activation is not None:
         if fact.op_id:
@@ -443,7 +459,7 @@ def _finish(state: RunState, activation: Activation, status: StepStatus, at: flo
     state.done[n] = (
         n,
         activation.step,
-        status,
+        status._value_,
         activation.attempt,
         output,
         activation.error_type,

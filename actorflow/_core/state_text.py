@@ -39,7 +39,7 @@ def dump_state(state: RunState) -> str:
         "armed": [_armed(item) for item in state.armed.values()],
         "batches": [_batch(batch) for batch in state.batches],
         "live": [_activation(item) for item in state.live.values()],
-        "done": [[*row[:2], row[2].value, *row[3:]] for row in state.done.values()],
+        "done": list(state.done.values()),
         "dropped": [[_batch(item) if isinstance(item, Batch) else _armed(item), at] for item, at in state.dropped],
         "counts": {status.value: count for status, count in state.counts.items()},
         "keys": state.keys,
@@ -48,7 +48,7 @@ def dump_state(state: RunState) -> str:
         "outputs": state.outputs,
         "failures": state.failures,
         "hook_error": state.hook_error,
-        "gates": {step: list(gate.starts) for step, gate in state.gates.items()},
+        "gates": {step: [gate.keeps, *gate.starts] for step, gate in state.gates.items()},
     }
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
@@ -72,7 +72,6 @@ def load_state(run_id: str, text: str) -> RunState:
         activation = _load_activation(row)
         state.live[activation.n] = activation
     for row in found["done"]:
-        row[2] = StepStatus(row[2])
         state.done[row[0]] = cast("Finished", tuple(row))
     state.dropped = [(_load_batch(row) if row[0] == "b" else _load_armed(row), at) for row, at in found["dropped"]]
     state.counts = {StepStatus(status): count for status, count in found["counts"].items()}
@@ -82,9 +81,9 @@ def load_state(run_id: str, text: str) -> RunState:
     state.outputs = found["outputs"]
     state.failures = found["failures"]
     state.hook_error = tuple(found["hook_error"]) if found["hook_error"] else None
-    for step, starts in found["gates"].items():
+    for step, (keeps, *starts) in found["gates"].items():
         live = sum(activation.step == step for activation in state.live.values())
-        state.gates[step] = Gate(live=live, starts=deque(starts))
+        state.gates[step] = Gate(live=live, keeps=keeps, starts=deque(starts))
     state.timers = _queue(state)
     return state
 
@@ -111,6 +110,7 @@ def _store(store: StoreState) -> Row:
 def _load_store(row: Row) -> StoreState:
     store = StoreState()
     store.bytes, store.writes = cast("int", row[0]), cast("int", row[1])
+    store.undo_base = store.writes
     for key, value, *size in cast("list[list[object]]", row[2]):
         if isinstance(value, list):
             store.values[str(key)] = (value, len(value), cast("int", size[0]))

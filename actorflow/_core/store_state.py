@@ -12,7 +12,7 @@ stays true: it never looks past its own length. Whoever pushes onto a view that 
 from __future__ import annotations
 
 from itertools import islice
-from typing import Final
+from typing import Final, cast
 
 from .values import MISSING, Missing, decode, size_of
 
@@ -28,6 +28,9 @@ UNDO_MAX: Final = 50_000
 """Writes that are remembered for a long-lived step before its view is made instead: a few MB."""
 
 NOBODY: Final = 0
+
+SMALL: Final = 100_000_000
+"""Whole numbers below it count eight bytes, as floats do."""
 
 
 class StoreState:
@@ -158,18 +161,21 @@ def value_bytes(value: Value) -> int:
         return size_of(value)
     if isinstance(value, tuple):
         return value[2] + 2
-    if isinstance(value, float) or -(10**8) < value < 10**8:
+    if isinstance(value, float) or -SMALL < value < SMALL:
         return 8
     return len(repr(value))
+
+
+def key_bytes(key: str) -> int:
+    """Bytes that a key costs beside its value: itself, its quotes, a colon and a comma."""
+    return size_of(key) + 4
 
 
 def from_text(text: str) -> Value:
     """The stored form of checked JSON text."""
     head = text[0]
     if head == "-" or head.isdigit():
-        number = decode(text)
-        if isinstance(number, int | float):
-            return number
+        return cast("int | float", decode(text))
     return text
 
 

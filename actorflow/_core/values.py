@@ -149,6 +149,8 @@ def _plain(value: object, path: str, depth: int, unstructure: Unstructure | None
 
 
 def _foreign(value: object, path: str, depth: int, unstructure: Unstructure | None) -> object:
+    if depth > MAX_DEPTH:
+        raise NotJsonError(f"at {path[:120]}…: it is turned into ever new objects, {MAX_DEPTH} deep", path=path)
     if unstructure is not None and not isinstance(value, bytes | bytearray | set | frozenset):
         try:
             converted = unstructure(value)

@@ -237,7 +237,12 @@ class Context(Generic[S]):
         return payloads
 
     def _nth_payload(self, name: str, payload: object, index: int) -> str:
+        actor = self._pass.actor
         try:
+            if actor.definition.steps[name].payload.kind is None:
+                text = encode(payload, unstructure)
+                if len(text) * 4 <= actor.kernel.limits.payload_bytes:
+                    return text
             return self._payload(name, payload)
         except InputError as error:
             problems = {f"$[{index}]{path[1:]}": text for path, text in error.problems.items()}

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..abc import Append
-from ..errors import ActorflowError, JournalError
+from ..errors import ActorflowError, JournalError, RuntimeClosed
+
+from .supervisor import KEEP_MAX
 
 if TYPE_CHECKING:
     from .kernel import Kernel
@@ -44,9 +46,19 @@ class Dispatcher:
         """Turn the crank until cancelled; a commit under way is always finished."""
         try:
             await self._crank()
+        except BaseException as error:
+            if not isinstance(error, trio.Cancelled):  # nobody will answer any more: whoever waits must not hang
+                self._fail_all(error)
+            raise
         finally:
             self._dead = True
             self._tell_idle()
+
+    def _fail_all(self, error: BaseException) -> None:
+        failure = RuntimeClosed(f"the runtime has failed: {type(error).__name__}: {error}")
+        failure.__cause__ = error
+        for actor in list(self._kernel.actors.values()):
+            actor.fail(failure)
 
     async def _crank(self) -> None:
         while True:
@@ -103,7 +115,7 @@ class Dispatcher:
             turned.append(actor)
             if actor.volatile:
                 actor.act()
-                if not actor.is_over:
+                if not actor.is_over and len(actor.outbox) <= KEEP_MAX:
                     continue
             append = actor.append()
             if append is not None:

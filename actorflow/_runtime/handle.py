@@ -70,6 +70,8 @@ class Run:
         current = self._runtime._kernel.actors.get(self.run_id)
         if current is not None:
             self._actor = current
+        elif self._actor is not None and self._actor.broken is not None:
+            self._actor = None  # the journal refused its facts; what is true now stands there
         return self._actor
 
     async def _acting(self) -> RunActor | None:
@@ -178,7 +180,10 @@ class Run:
         if not isinstance(reason, str):
             raise InputError(f"cancel({reason!r}): the reason is text")
         actor = await self._acting()
-        if actor is None or actor.is_over:
+        if actor is None:
+            return
+        actor.check_usable()
+        if actor.ended:
             await trio.lowlevel.checkpoint()
             return
         await actor.control(c.CancelRun(reason))

@@ -12,7 +12,8 @@ import attrs
 from .._core import facts as f
 from .._core.durations import moment
 from .._core.lifecycle import RUN_OVER, RunStatus
-from .._core.policies import Limits
+from .._core.plan import RunPlan
+from .._core.react import open_gates
 from .._core.run_state import RunState, apply, fold
 from .._core.state_text import load_state
 from .._core.store_state import value_of
@@ -24,14 +25,16 @@ from .events import kind_of
 from .records import Fact, RunDescription, counts, step_records, summary, waits
 
 
-def rebuild(stored: StoredRun) -> RunState:
-    """The state of a stored run. Raises `JournalCorrupt` if its facts do not fit together."""
+def rebuild(stored: StoredRun, plan: RunPlan | None = None) -> RunState:
+    """The state of a stored run; for going on with it, with the gates that `plan` asks for. Raises `JournalCorrupt` if its facts do not fit together."""
     run_id = stored.header.run_id
     try:
         if stored.snapshot is not None:
             state = load_state(run_id, stored.snapshot)
         else:
             state = RunState(run_id)
+        if plan is not None:
+            open_gates(state, plan)
         return fold(state, stored.facts)
     except ActorflowError:
         raise

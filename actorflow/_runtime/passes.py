@@ -232,6 +232,7 @@ class Pass:
 
     def _leave(self) -> None:
         self.ended = True
+        self.context = None  # a cycle that would have to wait for the garbage collector
         self.actor.passes.pop(self.activation.n, None)
 
 

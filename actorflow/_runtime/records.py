@@ -107,10 +107,10 @@ class RunOutcome:
     output: object = None
     error: StepFailed | None = None
     failures: tuple[StepFailed, ...] = ()
-    _state: dict[str, object] | Callable[[], dict[str, object]] = field(factory=dict, alias="state", repr=False)
+    _state: dict[str, object] | Callable[[], dict[str, object]] = field(factory=dict, alias="state", repr=False, eq=False)
     suspensions: tuple[Suspension, ...] = ()
     _steps: tuple[StepRecord, ...] | Callable[[], tuple[StepRecord, ...]] = field(
-        default=(), alias="steps", repr=False
+        default=(), alias="steps", repr=False, eq=False
     )
 
     @property
@@ -228,7 +228,7 @@ def _done(state: RunState) -> Iterator[tuple[int, StepRecord]]:
             StepRecord(
                 activation_id=name,
                 step_id=step,
-                status=status,
+                status=StepStatus(status),
                 attempts=attempts,
                 output=decode(output),
                 error=_failure(name, step, attempts, error_type, message),

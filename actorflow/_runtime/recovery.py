@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from .._authoring.definition import Definition
+from .._core import facts as f
 from .._core.lifecycle import RUN_OVER, RunStatus
 from .._core.run_state import RunState
 from ..abc import RunHeader, StoredRun
@@ -42,6 +43,7 @@ def check_steps(state: RunState, definition: Definition) -> None:
     """Raise `DefinitionError` if the run still needs a step that the workflow does not have any more."""
     needed = {item.step for item in state.armed.values()}
     needed |= {batch.fact.step for batch in state.batches} | {item.step for item in state.live.values()}
+    needed |= {item.on_timeout for item in state.armed.values() if isinstance(item, f.WaitOpened) and item.on_timeout}
     gone = sorted(step for step in needed if step not in definition.steps)
     if gone:
         text = (
@@ -55,7 +57,7 @@ def check_steps(state: RunState, definition: Definition) -> None:
 def revive(kernel: Kernel, stored: StoredRun, *, crashed: bool) -> RunActor:
     """A live actor for a stored, unfinished run. Raises what stands in its way, and leaves the run as it is."""
     definition = definition_for(kernel, stored.header)
-    state = rebuild(stored)
+    state = rebuild(stored, definition.plan)
     check_steps(state, definition)
     actor = RunActor(kernel, definition, state, stored.header)
     actor.frame_bytes, actor.snapshot_bytes = stored.frame_bytes, stored.snapshot_bytes

@@ -403,8 +403,7 @@ class RunStore:
 
     def _check_usable(self) -> None:
         actor = self._actor
-        if actor.broken is not None:
-            raise actor.broken
+        actor.check_usable()
         if actor.is_over:
             raise over(actor.state)
         if self._pass.ended and self._pass.worker is None:
@@ -434,8 +433,7 @@ class RunStore:
         actor = self._actor
         if actor.idle and not op_id:
             await trio.lowlevel.checkpoint_if_cancelled()
-            if actor.broken is not None:
-                raise actor.broken
+            actor.check_usable()
             reply = actor.operate(self._n, verb, key, argument, mark)
             kernel = actor.kernel
             kernel.breath += 1

@@ -22,7 +22,7 @@ from .._authoring.schema import unstructure
 from .._authoring.workflow import resolve
 from .._core import commands as c
 from .._core.durations import moment
-from .._core.lifecycle import RunStatus
+from .._core.lifecycle import RUN_OVER, RunStatus
 from .._core.policies import Limits
 from .._core.run_state import RunState
 from .._core.values import decode, encode, shorten, size_of
@@ -126,8 +126,7 @@ class Runtime:
     async def _known(self, name: str) -> RunHeader | None:
         actor = self._kernel.actors.get(name)
         if actor is not None:
-            if actor.broken is not None:
-                raise actor.broken
+            actor.check_usable()
             if actor.header is None:
                 await self._kernel.dispatcher.flush()
             if actor.header is not None:
@@ -141,8 +140,11 @@ class Runtime:
                 "initial state; choose another id, or get_run() it",
                 run_id=header.run_id,
             )
+        actor = self._kernel.actors.get(header.run_id)
+        if actor is None and header.status not in RUN_OVER:
+            actor = await self._take_up(header.run_id)  # in the journal, but nobody runs it
         await trio.lowlevel.checkpoint()
-        return self._handle(header.run_id, header.workflow_id, self._kernel.actors.get(header.run_id))
+        return self._handle(header.run_id, header.workflow_id, actor)
 
     async def run(
         self,
@@ -294,7 +296,7 @@ class Runtime:
 
     async def _take_up(self, run_id: str) -> RunActor | None:
         if run_id in self._unrecovered:
-            raise self._unrecovered[run_id]
+            raise self._unrecovered[run_id].with_traceback(None)
         if self._kernel.closing:
             header = await self._kernel.journal.header(run_id)
             if header is not None and header.status in (RunStatus.RUNNING, RunStatus.SUSPENDED):

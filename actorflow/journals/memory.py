@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from attrs import define, evolve, field
 
 from .._core.facts import Fact, OperationApplied, StateSeeded, TransactionApplied
+from .._core.operations import Argument
 from ..abc import Append, Executor, RunHeader, StoredRun
 from ..errors import JournalError
 from .refusals import already_open, check_joins, not_open, unknown_after, unknown_run
@@ -43,35 +44,29 @@ class _Kept:
     def part(self, first_seq: int, last_seq: int | None) -> list[Fact]:
         """The facts from `first_seq` to `last_seq`, as they may be seen."""
         facts = self.facts[max(0, first_seq - 1) : last_seq]
-        if self.dropped:
-            _drop_values(facts)
-        return facts
+        return list(map(without_values, facts)) if self.dropped else facts
 
     def strip(self, count: int) -> int:
         """Relieve up to `count` facts of their values; returns how many it looked at."""
         end = min(len(self.facts), self.stripped + count)
         done = end - self.stripped
-        _drop_values(self.facts[self.stripped : end])
+        self.facts[self.stripped : end] = map(without_values, self.facts[self.stripped : end])
         self.stripped = end
         return done
 
 
-def _drop_values(facts: Sequence[Fact]) -> None:
-    """Take the store's values out of facts, in place: at run time they are plain records, and their run is over.
-
-    Who reads facts folds or copies them before giving up its turn; a fork has copies of its own.
-    """
-    for fact in facts:
-        kind = type(fact)
-        if kind is OperationApplied:
-            _put(fact, "argument", None)
-        elif kind is TransactionApplied and isinstance(fact, TransactionApplied):
-            _put(fact, "operations", [(verb, key, None) for verb, key, _ in fact.operations])
-        elif kind is StateSeeded:
-            _put(fact, "values", {})
-
-
-_put = setattr
+def without_values(fact: Fact) -> Fact:
+    """The fact as it stays when its run is over: a new one, because others may hold the old."""
+    if isinstance(fact, OperationApplied):
+        if fact.argument is None:
+            return fact
+        return OperationApplied(fact.at, fact.n, fact.verb, fact.key, None, fact.op_id)
+    if isinstance(fact, TransactionApplied):
+        operations: list[tuple[str, str, Argument]] = [(verb, key, None) for verb, key, _ in fact.operations]
+        return TransactionApplied(fact.at, fact.n, operations, fact.op_id)
+    if isinstance(fact, StateSeeded):
+        return StateSeeded(fact.at, {})
+    return fact
 
 
 class MemoryJournal:

@@ -234,14 +234,23 @@ def list_runs(
         if row is None:
             raise unknown_after(after)
         before = row.key
-    wanted = None if statuses is None else json.dumps([status.value for status in statuses])
-    filters = {"workflow_id": workflow_id, "statuses": wanted, "parent_id": parent_id}
+    filters: dict[str, str | None] = {"workflow_id": workflow_id, "parent_id": parent_id}
+    if statuses is None:
+        filters.update(statuses=None, excluded=None)
+    elif RunStatus.RUNNING in statuses:  # what is not a known word is listed as running
+        filters.update(statuses=None, excluded=json.dumps([s.value for s in RunStatus if s not in statuses]))
+    else:
+        filters.update(statuses=json.dumps([status.value for status in statuses]), excluded=None)
     lines = []
+    given = []
     for line in SQL["runs"].splitlines():
         mark = line.removeprefix("/* ").partition(" */")[0] if line.startswith("/* ") else None
-        if mark is None or filters[mark] is not None:
+        value = None if mark is None else filters[mark]
+        if mark is None or value is not None:
             lines.append(line)
-    values = [before, *(value for value in filters.values() if value is not None), -1 if limit is None else limit]
+        if value is not None:
+            given.append(value)
+    values = [before, *given, -1 if limit is None else limit]
     return [_readable(row) for row in connection.execute("\n".join(lines), values)]
 
 

@@ -513,8 +513,14 @@ def test_a_success_publishes_what_was_buffered() -> None:
     )
     facts = machine.do(command)
     assert kinds(facts) == [
-        "TransactionApplied", "StepScheduled", "StepsScheduled", "StepScheduled", "Emitted", "StepCompleted", "StepStarted",
-    ]  # fmt: skip
+        "TransactionApplied",
+        "StepScheduled",
+        "StepsScheduled",
+        "StepScheduled",
+        "Emitted",
+        "StepCompleted",
+        "StepStarted",
+    ]
     assert [(x.n, x.due) for x in facts if isinstance(x, f.StepScheduled)] == [(3, T0 + 9), (6, T0 + 7)]
     assert [(x.first, x.due) for x in facts if isinstance(x, f.StepsScheduled)] == [(4, T0 + 8)]
     nothing = running()

@@ -120,5 +120,6 @@ FROM runs
 WHERE key < ?
 /* workflow_id */ AND workflow_id = ?
 /* statuses */ AND status IN (SELECT value FROM json_each(?))
+/* excluded */ AND status NOT IN (SELECT value FROM json_each(?))
 /* parent_id */ AND parent_id = ? AND parent_id <> ''
 ORDER BY key DESC LIMIT ?;
