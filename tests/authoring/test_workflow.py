@@ -475,7 +475,7 @@ def test_a_finding_stands_where_the_fault_is() -> None:
         assert finding.startswith(f"{__file__}:{place[name]}: ")
 
 
-@pytest.mark.parametrize("join", [tolerate, Join(JoinKind.FIRST, 1), None], ids=str)
+@pytest.mark.parametrize("join", [tolerate, Join(JoinKind.FIRST, 1), None], ids=["function", "first", "none"])
 def test_a_run_joins_by_a_join_for_runs(join: object) -> None:
     """Neither the function `tolerate`, nor `first(k)`, which is for groups, nor nothing."""
     cls = cast("type[Workflow]", type("Joined", (Base,), {"join": join}))
