@@ -181,7 +181,7 @@ ROUND_TRIPS = [
 
 
 @pytest.mark.rule("B2")
-@pytest.mark.parametrize(("kind", "value", "text"), ROUND_TRIPS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("kind", "value", "text"), ROUND_TRIPS, ids=range(len(ROUND_TRIPS)))
 def test_a_value_of_its_type_comes_back_the_same(kind: object, value: object, text: str | None) -> None:
     """Written and read again, a value equals itself and has its own class; written again, it is the same text."""
     assert faults(kind) == []
@@ -363,7 +363,9 @@ def test_data_of_no_declared_type_is_plain_json() -> None:
 
 
 @pytest.mark.rule("B2")
-@pytest.mark.parametrize("value", [b"x", {1}, object(), Item, 5, "text", Exception("x")], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value", [b"x", {1}, object(), Item, 5, "text", Exception("x")], ids=lambda value: type(value).__name__
+)
 def test_unstructure_leaves_alone_what_it_does_not_know(value: object) -> None:
     """The very object comes back, for `encode` to refuse or to take."""
     assert unstructure(value) is value
