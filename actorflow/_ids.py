@@ -22,5 +22,6 @@ HOOKS = frozenset({HOOK_COMPLETE, HOOK_ERROR, HOOK_CANCEL})
 
 def activation_id(prefix: str, number: int) -> str:
     """The public id of the `number`-th activation of a run; `prefix` is empty for a root run and the id of the
-    calling activation, with a dot, for a child: ids are unique over the whole tree."""
+    calling activation, with a dot, for a child: ids are unique over the whole tree.
+    """
     return f"{prefix}{number}"

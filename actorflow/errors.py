@@ -6,7 +6,10 @@ text, and carries the facts as attributes. What does not: deciding when to raise
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "ActorflowError",

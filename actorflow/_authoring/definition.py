@@ -62,6 +62,7 @@ class BoundStep:
             and self.commit is Commit.AT_ONCE
             and self.plan.step_id not in HOOKS
         )
+
     resume: Schema = PLAIN
     suspend: Schema = PLAIN
 

@@ -1,7 +1,7 @@
 """Which armed step is next: due order first, the order of scheduling for ties.
 
 What lives here: looking at the head of a run's queues, and clearing away what is no longer armed. What does not: the
-decision to start it (`react`), the start itself (`run_state.apply`). The queues are an index over `armed` and
+decision to start it (`react`), the start itself (`apply`). The queues are an index over `armed` and
 `batches`: entries are not removed when their step is, they are skipped here.
 """
 
@@ -48,4 +48,3 @@ def number(entry: Queued) -> int:
     """The activation number of the step at the head of an entry."""
     item = entry[3]
     return item.fact.first + item.index if type(item) is Batch else entry[1]
-

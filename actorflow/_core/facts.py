@@ -1,6 +1,6 @@
 """What happened to a run: the closed set of facts, in the past tense.
 
-What lives here: one record per kind of fact. Facts are what is journaled; folding them (`run_state.apply`) rebuilds a
+What lives here: one record per kind of fact. Facts are what is journaled; folding them (`apply`) rebuilds a
 run. What does not: their bytes (`journals.codec`), the decision to record one (`decide`, `react`).
 
 Facts are frozen: the type checker holds everybody to it. At run time they are plain slotted records, because writing

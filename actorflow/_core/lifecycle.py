@@ -6,9 +6,11 @@ property test holds every run to them. What does not: when a move is made (`deci
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class RunStatus(Enum):
@@ -60,21 +62,15 @@ class Ending(Enum):
 
 
 RUN_MOVES: Final[Mapping[RunStatus, frozenset[RunStatus]]] = {
-    RunStatus.RUNNING: frozenset(
-        {RunStatus.SUSPENDED, RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}
-    ),
-    RunStatus.SUSPENDED: frozenset(
-        {RunStatus.RUNNING, RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}
-    ),
+    RunStatus.RUNNING: frozenset({RunStatus.SUSPENDED, RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}),
+    RunStatus.SUSPENDED: frozenset({RunStatus.RUNNING, RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED}),
     RunStatus.COMPLETED: frozenset(),
     RunStatus.FAILED: frozenset(),
     RunStatus.CANCELLED: frozenset(),
 }
 
 STEP_MOVES: Final[Mapping[StepStatus, frozenset[StepStatus]]] = {
-    StepStatus.PENDING: frozenset(
-        {StepStatus.RUNNING, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.FAILED}
-    ),
+    StepStatus.PENDING: frozenset({StepStatus.RUNNING, StepStatus.CANCELLED, StepStatus.SKIPPED, StepStatus.FAILED}),
     StepStatus.RUNNING: frozenset(
         {
             StepStatus.PENDING,  # a retry, or a process that died

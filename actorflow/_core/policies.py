@@ -7,12 +7,17 @@ comes in as a number), matching of exceptions (they belong to the step boundary,
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import Attribute, field, frozen
 
 from ..errors import DefinitionError
 from .durations import MAX_DELAY_S
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Exceptions = tuple[type[BaseException], ...]
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -23,29 +28,37 @@ def _refuse(owner: object, name: str, value: object, wanted: str) -> DefinitionE
     return DefinitionError(text, findings=(text,))
 
 
-def _number(low: float, high: float, wanted: str) -> object:
-    def check(owner: object, attribute: Attribute[object], value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+def _is_whole(value: object, low: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+def _is_within(value: object, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+
+
+def _number(low: float, high: float, wanted: str) -> Callable[[object, Attribute[float], object], None]:
+    def check(owner: object, attribute: Attribute[float], value: object) -> None:
+        if not _is_within(value, low, high):
             raise _refuse(owner, attribute.name, value, wanted)
 
     return check
 
 
-def _whole(low: int, wanted: str) -> object:
-    def check(owner: object, attribute: Attribute[object], value: object) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+def _whole(low: int, wanted: str) -> Callable[[object, Attribute[int], object], None]:
+    def check(owner: object, attribute: Attribute[int], value: object) -> None:
+        if not _is_whole(value, low):
             raise _refuse(owner, attribute.name, value, wanted)
 
     return check
 
 
-def _exceptions(owner: object, attribute: Attribute[object], value: tuple[object, ...]) -> None:
+def _exceptions(owner: object, attribute: Attribute[Exceptions], value: tuple[object, ...]) -> None:
     for kind in value:
         if not (isinstance(kind, type) and issubclass(kind, BaseException)):
             raise _refuse(owner, attribute.name, value, "give exception classes, such as (TimeoutError, OSError)")
 
 
-def _classes(value: object) -> tuple[object, ...]:
+def _classes(value: Exceptions | list[type[BaseException]] | type[BaseException]) -> Exceptions:
     return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
@@ -63,21 +76,17 @@ class Retry:
         never_on: exception classes that are not, whatever `on` says.
     """
 
-    attempts: int = field(default=1, validator=_whole(1, "give a whole number of runs, at least 1"))  # type: ignore[arg-type]  # own factory
-    delay: float = field(default=1.0, kw_only=True, validator=_number(0, MAX_DELAY_S, "give seconds, 0 to 400 days"))  # type: ignore[arg-type]  # own factory
-    factor: float = field(default=2.0, kw_only=True, validator=_number(1, 1000, "give a number from 1 to 1000"))  # type: ignore[arg-type]  # own factory
+    attempts: int = field(default=1, validator=_whole(1, "give a whole number of runs, at least 1"))
+    delay: float = field(default=1.0, kw_only=True, validator=_number(0, MAX_DELAY_S, "give seconds, 0 to 400 days"))
+    factor: float = field(default=2.0, kw_only=True, validator=_number(1, 1000, "give a number from 1 to 1000"))
     max_delay: float = field(
         default=60.0,
         kw_only=True,
-        validator=_number(0, MAX_DELAY_S, "give seconds, 0 to 400 days"),  # type: ignore[arg-type]  # own factory
+        validator=_number(0, MAX_DELAY_S, "give seconds, 0 to 400 days"),
     )
-    jitter: float = field(default=0.1, kw_only=True, validator=_number(0, 1, "give a fraction from 0 to 1"))  # type: ignore[arg-type]  # own factory
-    on: tuple[type[BaseException], ...] = field(
-        default=(Exception,), kw_only=True, converter=_classes, validator=_exceptions
-    )
-    never_on: tuple[type[BaseException], ...] = field(
-        default=(), kw_only=True, converter=_classes, validator=_exceptions
-    )
+    jitter: float = field(default=0.1, kw_only=True, validator=_number(0, 1, "give a fraction from 0 to 1"))
+    on: Exceptions = field(default=(Exception,), kw_only=True, converter=_classes, validator=_exceptions)
+    never_on: Exceptions = field(default=(), kw_only=True, converter=_classes, validator=_exceptions)
 
     def pause_s(self, failures: int, dice: float) -> float:
         """Seconds before the next run after `failures` failed ones; `dice` is a uniform number in [0, 1)."""
@@ -92,8 +101,8 @@ class Retry:
 class Rate:
     """At most `count` starts per `per` seconds, in one run."""
 
-    count: int = field(validator=_whole(1, "give a whole number of starts, at least 1"))  # type: ignore[arg-type]  # own factory
-    per: float = field(default=1.0, kw_only=True, validator=_number(1e-6, MAX_DELAY_S, "give seconds above 0"))  # type: ignore[arg-type]  # own factory
+    count: int = field(validator=_whole(1, "give a whole number of starts, at least 1"))
+    per: float = field(default=1.0, kw_only=True, validator=_number(1e-6, MAX_DELAY_S, "give seconds above 0"))
 
 
 class JoinKind(Enum):
@@ -117,7 +126,8 @@ class Join:
         """Whether `failed` of `total` steps stay within the bound of a `tolerate`."""
         if self.count is not None and failed > self.count:
             return False
-        return self.fraction is None or not total or failed / total <= self.fraction  # not fraction * total: 0.29 * 100 < 29
+        # Not fraction * total: 0.29 * 100 is less than 29.
+        return self.fraction is None or not total or failed / total <= self.fraction
 
 
 ALL: Final = Join(JoinKind.ALL)
@@ -131,12 +141,10 @@ def tolerate(*, count: int | None = None, fraction: float | None = None) -> Join
     """
     if count is None and fraction is None:
         raise DefinitionError("tolerate() needs count= or fraction=", findings=("tolerate() without a bound",))
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 0):
+    if count is not None and not _is_whole(count, 0):
         text = f"tolerate(count={count!r}): give a whole number, at least 0"
         raise DefinitionError(text, findings=(text,))
-    if fraction is not None and (
-        isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 <= fraction <= 1
-    ):
+    if fraction is not None and not _is_within(fraction, 0, 1):
         text = f"tolerate(fraction={fraction!r}): give a number from 0 to 1"
         raise DefinitionError(text, findings=(text,))
     return Join(JoinKind.TOLERATE, count, fraction)
@@ -155,9 +163,9 @@ class Limits:
         crashes_per_step: process deaths that one step may be live at before it fails (default 100).
     """
 
-    value_bytes: int = field(default=256 * KIB, validator=_whole(1, "give bytes, at least 1"))  # type: ignore[arg-type]  # own factory
-    payload_bytes: int = field(default=MIB, validator=_whole(1, "give bytes, at least 1"))  # type: ignore[arg-type]  # own factory
-    state_bytes: int = field(default=64 * MIB, validator=_whole(1, "give bytes, at least 1"))  # type: ignore[arg-type]  # own factory
-    keys: int = field(default=10_000, validator=_whole(1, "give a whole number, at least 1"))  # type: ignore[arg-type]  # own factory
-    mailbox: int = field(default=1_000, validator=_whole(1, "give a whole number, at least 1"))  # type: ignore[arg-type]  # own factory
-    crashes_per_step: int = field(default=100, validator=_whole(1, "give a whole number, at least 1"))  # type: ignore[arg-type]  # own factory
+    value_bytes: int = field(default=256 * KIB, validator=_whole(1, "give bytes, at least 1"))
+    payload_bytes: int = field(default=MIB, validator=_whole(1, "give bytes, at least 1"))
+    state_bytes: int = field(default=64 * MIB, validator=_whole(1, "give bytes, at least 1"))
+    keys: int = field(default=10_000, validator=_whole(1, "give a whole number, at least 1"))
+    mailbox: int = field(default=1_000, validator=_whole(1, "give a whole number, at least 1"))
+    crashes_per_step: int = field(default=100, validator=_whole(1, "give a whole number, at least 1"))

@@ -7,16 +7,18 @@ names what a run owes after a crash. What does not: answers to commands (`decide
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .._ids import HOOK_CANCEL, HOOK_COMPLETE, HOOK_ERROR, START
 from . import facts as f
-from .decide import stop_after_failure
+from .decide_steps import stop_after_failure
 from .due_order import head, number, take
 from .lifecycle import ENDING_STATUS, Ending, Phase, StepStatus
-from .plan import RunPlan, StepPlan
 from .policies import JoinKind
 from .run_state import Activation, Batch, Gate, Queued, RunState
+
+if TYPE_CHECKING:
+    from .plan import RunPlan, StepPlan
 
 Record = Callable[[f.Fact], object]
 """Writes a fact into the state and keeps it for the journal."""
@@ -118,14 +120,14 @@ def _start_due(state: RunState, plan: RunPlan, now: float, record: Record) -> No
             _time_out(state, plan, item, now, record)
             continue
         else:
-            step, n = item.step, entry[1]
+            step, n = item.step, entry[1]  # type: ignore[union-attr]  # no batch: `type() is` narrows one way only
         step_plan = plan.steps[step]
         if (step_plan.concurrency is not None or step_plan.rate is not None) and _held(state, step_plan, entry, now):
             continue
         if type(item) is Activation:
             room -= _start(state, plan, entry, now, record)
             if state.phase is not Phase.OPEN:
-                return
+                return  # type: ignore[unreachable]  # a step that crashed too often has stopped the run
         else:
             record(f.StepStarted(now, n, 1))
             room -= 1

@@ -7,13 +7,30 @@ activation), asking (`_runtime`: a pass asks here first, and only what is not ma
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from .decide import same_argument
-from .run_state import LogEntry
+from .values import decode, json_equal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .run_state import LogEntry
 
 UNMATCHED: Final = object()
+
+
+def same_argument(left: object, right: object) -> bool:
+    """Whether two arguments of one verb are equal as JSON: what a second pass is recognised by."""
+    if left == right and type(left) is type(right):
+        return True
+    if isinstance(left, str) and isinstance(right, str):
+        return left[:1] == right[:1] and left[:1] in "{[" and json_equal(decode(left), decode(right))
+    return False
+
+
+def _is_hashed(argument: object) -> bool:
+    """Whether equal arguments are found by their hash; those of a tuple may be equal as JSON and hash differently."""
+    return type(argument).__hash__ is not None and not isinstance(argument, tuple)
 
 
 class _Lane:
@@ -28,13 +45,13 @@ class _Lane:
         self.next = 0
 
     def add(self, argument: object, reply: object) -> None:
-        if argument.__hash__ is not None and not isinstance(argument, tuple):
+        if _is_hashed(argument):
             self.texts.setdefault((type(argument), argument), deque()).append(len(self.entries))
         self.entries.append((argument, reply))
 
     def equal(self, argument: object) -> int:
         """The first unmatched entry with an equal argument, -1 if there is none."""
-        if argument.__hash__ is not None and not isinstance(argument, tuple):
+        if _is_hashed(argument):
             same = self.texts.get((type(argument), argument))
             while same:
                 index = same[0]

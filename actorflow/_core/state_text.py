@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from . import facts as f
 from .lifecycle import Ending, Phase, RunStatus, StepStatus
-from .operations import Argument
 from .run_state import Activation, Armed, Batch, Finished, Gate, LogEntry, Queued, RunState
 from .store_state import StoreState, Value
+
+if TYPE_CHECKING:
+    from .operations import Argument
 
 VERSION: Final = 1
 

@@ -1,7 +1,7 @@
 """The keys and values of one run: the only memory that its branches share.
 
 What lives here: `StoreState`, its representation, its versions, its point-in-time views. What does not: the verbs
-(`operations`). Only `run_state.apply` and a scratch copy of it call the writing methods.
+(`operations`). Only `apply` and a scratch copy of it call the writing methods.
 
 Representation. A value is compact JSON text, except that a number is kept as a number (a counter is not parsed at
 every increment) and a list that was pushed to is kept as a `ListView`: a tuple (items, length, bytes) over an
@@ -161,7 +161,7 @@ def value_bytes(value: Value) -> int:
         return size_of(value)
     if isinstance(value, tuple):
         return value[2] + 2
-    if isinstance(value, float) or -SMALL < value < SMALL:
+    if isinstance(value, float) or -SMALL < value < SMALL:  # type: ignore[operator]  # no text: that was the first case
         return 8
     return len(repr(value))
 

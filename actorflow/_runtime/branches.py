@@ -84,7 +84,7 @@ class Branches:
                     if len(self._idle) >= IDLE_MAX or copy_context() != baseline:
                         return  # a context that a step has changed is not for another step
                     self._idle.append(worker)
-                    await trio.lowlevel.wait_task_rescheduled(lambda _, w=worker: self._leave(w))
+                    await trio.lowlevel.wait_task_rescheduled(lambda _: self._leave(worker))
             finally:
                 del self.workers[task]
                 if self._ready and self._coming * self.spread < len(self._ready):

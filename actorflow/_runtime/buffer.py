@@ -6,17 +6,19 @@ success, and the steps and events to send with it. What does not: applying them 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from .._core import commands as c
-from .._core.decide import decide_operation
+from .._core.apply_store import operate
+from .._core.decide_store import decide_operation
 from .._core.operations import VERBS, Argument
-from .._core.run_state import RunState, operate
-from .._core.store_state import Value
+from .._core.run_state import RunState
 from .._core.values import MISSING, Missing, decode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from .._core.store_state import Value
     from .passes import Pass
 
 

@@ -1,41 +1,39 @@
 """What a step is given: who it is, the run's store, and the calls that shape the run.
 
-What lives here: `Context` and `ScheduledStep`. What does not: the store's verbs (`run_store`), the rules
-(`_core.decide`), the pass that it belongs to (`passes`).
+What lives here: `Context` and `ScheduledStep`. What does not: the store's verbs (`run_store`), checking what is
+scheduled (`scheduling`, `names`), the rules (`_core.decide`), the pass that it belongs to (`passes`).
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, MutableMapping
-from datetime import datetime
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 
 import trio
 
-from .._authoring.definition import Definition
 from .._authoring.schema import unstructure
 from .._core import commands as c
-from .._core.decide import over
 from .._core.durations import due_time, moment, seconds
-from .._core.lifecycle import Phase
 from .._core.replay import UNMATCHED
+from .._core.ruling import over
 from .._core.store_state import value_of
 from .._core.values import decode, encode, shorten
-from .._ids import HOOKS, START, activation_id
-from ..errors import HookRestriction, InputError, RunOver, StateTypeError
+from .._ids import START, activation_id
+from ..errors import HookRestriction, InputError, RunOver
+from .names import action_of, event_name
 from .run_store import RunStore
+from .scheduling import BATCH, iterable_of, key_text, nth_payload_text, payload_text, schedule_batch
+from .step_log import StepLog
 
 if TYPE_CHECKING:
+    import logging
+    from datetime import datetime
+
     from .passes import Pass
 
 S = TypeVar("S")
-
-BATCH: Final = 1000
-"""Payloads that `schedule_many` sends at once: a million of them need no million in memory."""
-
-LOG: Final = logging.getLogger("actorflow.step")
+Ts = TypeVarTuple("Ts")
 
 
 class ScheduledStep:
@@ -125,7 +123,7 @@ class Context(Generic[S]):
 
     @property
     def run_store(self) -> RunStore:
-        """This run's store."""
+        """The store of this run."""
         if self._store is None:
             self._store = RunStore(self._pass)
         return self._store
@@ -177,12 +175,12 @@ class Context(Generic[S]):
         """
         owner = self._pass
         self._check_shaping("schedule_next_step")
-        name = self._action(action)
-        text = self._payload(name, payload)
+        name = action_of(self._pass.actor.definition, action)
+        text = payload_text(owner.actor, name, payload)
         actor = owner.actor
         now = actor.kernel.clock.now()
         due = due_time(now, delay, at)
-        label = self._key(key)
+        label = key_text(key)
         if owner.replay is not None:
             found = owner.replay.match("schedule", name, text)
             if isinstance(found, int):
@@ -204,7 +202,7 @@ class Context(Generic[S]):
         Raises `InputError` naming the index of a bad payload; what was armed before stays armed.
         """
         self._check_shaping("schedule_many")
-        name = self._action(action)
+        name = action_of(self._pass.actor.definition, action)
         owner = self._pass
         now = owner.actor.kernel.clock.now()
         due = due_time(now, delay, None)
@@ -213,56 +211,23 @@ class Context(Generic[S]):
         try:
             if isinstance(payloads, AsyncIterable):
                 async for payload in payloads:
-                    batch.append(self._nth_payload(name, payload, count + len(batch)))
+                    batch.append(nth_payload_text(owner.actor, name, payload, count + len(batch)))
                     if len(batch) == BATCH:
                         batch, full = [], batch
-                        count += await self._schedule_batch(name, full, due, now)
+                        count += await schedule_batch(owner, name, full, due, now)
             else:
-                for payload in self._iterable(payloads):
-                    batch.append(self._nth_payload(name, payload, count + len(batch)))
+                for payload in iterable_of(payloads):
+                    batch.append(nth_payload_text(owner.actor, name, payload, count + len(batch)))
                     if len(batch) == BATCH:
                         batch, full = [], batch
-                        count += await self._schedule_batch(name, full, due, now)
+                        count += await schedule_batch(owner, name, full, due, now)
         except trio.Cancelled:
             batch = []
             raise
         finally:
             if batch:
-                count += await self._schedule_batch(name, batch, due, now)
+                count += await schedule_batch(owner, name, batch, due, now)
         return count
-
-    def _iterable(self, payloads: object) -> Iterable[object]:
-        if isinstance(payloads, str | bytes | Mapping) or not isinstance(payloads, Iterable):
-            raise InputError(f"schedule_many needs an iterable of payloads, got {shorten(payloads)}")
-        return payloads
-
-    def _nth_payload(self, name: str, payload: object, index: int) -> str:
-        actor = self._pass.actor
-        try:
-            if actor.definition.steps[name].payload.kind is None:
-                text = encode(payload, unstructure)
-                if len(text) * 4 <= actor.kernel.limits.payload_bytes:
-                    return text
-            return self._payload(name, payload)
-        except InputError as error:
-            problems = {f"$[{index}]{path[1:]}": text for path, text in error.problems.items()}
-            raise InputError(f"payload [{index}] of schedule_many: {error}", problems=problems) from error
-
-    async def _schedule_batch(self, name: str, batch: list[str], due: float, now: float) -> int:
-        owner = self._pass
-        n = owner.activation.n
-        total = len(batch)
-        if owner.replay is not None:
-            replay = owner.replay
-            batch = [text for text in batch if replay.match("schedule", name, text) is UNMATCHED]
-        if owner.buffer is not None:
-            owner.buffer.schedules.append(c.ScheduleMany(n, name, batch, due - now))
-            await trio.lowlevel.checkpoint()
-        elif batch:
-            await owner.actor.ask(c.ScheduleMany(n, name, batch, due), owner)
-        else:
-            await trio.lowlevel.checkpoint()
-        return total
 
     async def wait_for_event(
         self,
@@ -270,7 +235,7 @@ class Context(Generic[S]):
         *,
         action: str,
         payload: object = None,
-        timeout: object = None,
+        timeout: object = None,  # noqa: ASYNC109 - not of this call: it bounds the wait of the run, which is journaled
         on_timeout: str | None = None,
     ) -> ScheduledStep:
         """Keep the run open until the event `name`; then `action` runs with `payload`, the event under `ctx.event`.
@@ -280,12 +245,12 @@ class Context(Generic[S]):
         """
         self._check_shaping("wait_for_event")
         owner = self._pass
-        step = self._action(action)
+        step = action_of(self._pass.actor.definition, action)
         event = event_name(name)
-        text = self._payload(step, payload)
-        fallback = "" if on_timeout is None else self._action(on_timeout)
+        text = payload_text(owner.actor, step, payload)
+        fallback = "" if on_timeout is None else action_of(owner.actor.definition, on_timeout)
         if fallback:
-            self._payload(fallback, payload)
+            payload_text(owner.actor, fallback, payload)
         if timeout is None and fallback:
             raise InputError(f"on_timeout={on_timeout!r} without timeout=: give the delay after which it runs")
         now = owner.actor.kernel.clock.now()
@@ -297,9 +262,7 @@ class Context(Generic[S]):
                 return ScheduledStep(owner, found, moment(deadline) if deadline else None)
         if owner.buffer is not None:
             raise HookRestriction('wait_for_event in a commit="on_success" step: it cannot be taken back')
-        n = await owner.actor.ask(
-            c.OpenWait(owner.activation.n, step, text, event, deadline, fallback), owner
-        )
+        n = await owner.actor.ask(c.OpenWait(owner.activation.n, step, text, event, deadline, fallback), owner)
         assert isinstance(n, int)
         return ScheduledStep(owner, n, moment(deadline) if deadline else None)
 
@@ -315,39 +278,15 @@ class Context(Generic[S]):
                 f"{what}: this context belongs to a pass of {self.step_id!r} that has ended", run_id=self.run_id
             )
 
-    def _action(self, action: object) -> str:
-        name = action if isinstance(action, str) else getattr(action, "__name__", None)
-        definition = self._pass.actor.definition
-        if isinstance(name, str) and name in definition.steps and name != START and name not in HOOKS:
-            return name
-        raise InputError(
-            f"{shorten(action)} is not an action of {definition.workflow_id!r}; its actions are "
-            f"{', '.join(sorted(actions_of(definition))) or 'none'}"
-        )
-
-    def _payload(self, name: str, payload: object) -> str:
-        actor = self._pass.actor
-        what = f"payload for {name!r}"
-        text = actor.definition.steps[name].payload.unstructure(payload, what)
-        actor.kernel.check_payload(text, what)
-        return text
-
-    def _key(self, key: object) -> str:
-        if key is None:
-            return ""
-        if not isinstance(key, str) or not key:
-            raise InputError(f"key={shorten(key)}: give a non-empty string")
-        return key
-
     # --- results and the outside world
 
-    async def once(self, name: str, function: Callable[..., Awaitable[object]], *args: object) -> object:
+    async def once(self, name: str, function: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> object:
         """Run an async function and journal its result (JSON); a later attempt of this step gets the journaled one.
 
         The function runs again only if the process died between its return and the commit.
         """
         owner = self._pass
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name:  # type: ignore[redundant-expr]  # not every caller is type-checked
             raise InputError(f"once({shorten(name)}, …): the name is a non-empty string")
         if not callable(function):
             raise InputError(f"once({name!r}, {shorten(function)}): give an async function")
@@ -390,7 +329,7 @@ class Context(Generic[S]):
         await owner.actor.ask(c.Emit(owner.activation.n, kind, text), owner)
 
     async def bail(self, output: object = None) -> None:
-        """End the run now as completed, with this output: live steps are cancelled and awaited, pending ones dropped."""
+        """End the run now as completed, with this output: live steps are cancelled and awaited, armed ones dropped."""
         owner = self._pass
         self._check_shaping("bail")
         if owner.buffer is not None:
@@ -403,63 +342,7 @@ class Context(Generic[S]):
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger whose records carry run, step and attempt, and stay readable in the run's history."""
-        return _StepLog(self._pass)
+        return StepLog(self._pass)
 
     def __repr__(self) -> str:
         return f"<Context of step {self.step_id!r}, activation {self.activation_id}, run {self.run_id!r}>"
-
-
-class _StepLog(logging.LoggerAdapter[logging.Logger]):
-    def __init__(self, owner: Pass) -> None:
-        state = owner.actor.state
-        self._pass = owner
-        super().__init__(
-            LOG,
-            {
-                "run_id": state.run_id,
-                "workflow_id": state.workflow_id,
-                "step_id": owner.activation.step,
-                "activation_id": owner.activation_id,
-                "attempt": owner.activation.attempt,
-            },
-        )
-
-    def process(
-        self, msg: object, kwargs: MutableMapping[str, object]
-    ) -> tuple[object, MutableMapping[str, object]]:
-        extra = kwargs.get("extra")
-        kwargs["extra"] = {**(extra if isinstance(extra, Mapping) else {}), **(self.extra or {})}
-        return msg, kwargs
-
-    def log(self, level: int, msg: object, *args: object, **kwargs: object) -> None:
-        """Log, and keep the line in the run's history, whatever the logging configuration lets through."""
-        super().log(level, msg, *args, **kwargs)  # type: ignore[arg-type]  # handed on as it came
-        self._pass.actor.kernel.keep_log(self._pass, level, _format(msg, args))
-
-
-def _format(msg: object, args: tuple[object, ...]) -> str:
-    text = str(msg)
-    if args:
-        try:
-            text = text % (args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args)
-        except (TypeError, ValueError, KeyError):
-            text = f"{text} {args!r}"
-    return text.encode("utf-8", "replace").decode()[:4000]
-
-
-def event_name(name: object) -> str:
-    """The name of an event: a non-empty string of at most 512 bytes."""
-    from .run_store import check_key
-
-    try:
-        return check_key(name)
-    except Exception as error:
-        raise InputError(f"event name {shorten(name)}: {error}") from None
-
-
-def actions_of(definition: Definition) -> list[str]:
-    """What may be scheduled."""
-    return [name for name in definition.steps if name != START and name not in HOOKS]
-
-
-__all__ = ["Context", "Phase", "ScheduledStep", "StateTypeError"]

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ..abc import Append
 from ..errors import ActorflowError, JournalError, RuntimeClosed
-
 from .supervisor import KEEP_MAX
 
 if TYPE_CHECKING:
+    from ..abc import Append
     from .kernel import Kernel
     from .supervisor import RunActor
 
@@ -140,7 +139,7 @@ class Dispatcher:
                 written = await kernel.journal.commit(appends)
         except ActorflowError as error:
             return error
-        except Exception as error:  # a journal of somebody else's making: its errors are the journal's
+        except Exception as error:  # noqa: BLE001 - a journal of somebody else's making: its errors are the journal's
             text = f"the journal {kernel.journal.url} failed: {type(error).__name__}: {error}"
             found = JournalError(text)
             found.__cause__ = error

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -16,8 +15,12 @@ import trio
 from .._core import facts as f
 from .._core.durations import moment
 from .._core.values import decode
-from ..errors import ActorflowError
 from .records import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ..errors import ActorflowError
 
 BUFFER: Final = 10_000
 """Events that wait for one slow reader; older ones are dropped then, and the reader is told how many."""

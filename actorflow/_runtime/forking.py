@@ -5,29 +5,30 @@ What lives here: finding the place, copying the facts, taking the new run up. Wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from .._core import facts as f
+from .._core.apply import fold
 from .._core.lifecycle import Phase, RunStatus
-from .._core.run_state import RunState, fold
+from .._core.run_state import RunState
 from .._ids import activation_id
 from ..abc import Append, RunHeader, StoredRun
 from ..errors import InputError, RunExists
 from .inspect import check_seq, check_values, unknown
 from .recovery import definition_for, revive
+from .starting import checked_run_id
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .handle import Run
     from .runtime import Runtime
 
 
-async def fork_run(
-    runtime: Runtime, run_id: str, *, at: int | None, before: str | None, new_id: str | None
-) -> Run:
+async def fork_run(runtime: Runtime, run_id: str, *, at: int | None, before: str | None, new_id: str | None) -> Run:
     """The body of `Run.fork`."""
     kernel = runtime._kernel
     kernel.check_accepting()
@@ -44,7 +45,7 @@ async def fork_run(
     if last < 1:
         raise InputError(f"fork(at={at!r}): a run begins with fact 1")
     shared = [copy(fact) for fact in facts[:last]]
-    name = kernel.clock.new_run_id() if new_id is None else runtime._check_run_id(new_id)
+    name = kernel.clock.new_run_id() if new_id is None else checked_run_id(new_id)
     state = fold(RunState(name), shared)
     if state.phase is Phase.OVER:
         raise InputError(f"at fact {last} run {run_id!r} was already over; fork it at an earlier one, or before a step")

@@ -6,13 +6,11 @@ not: the actor (`supervisor`), the records (`records`).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from .._authoring.definition import Definition
 from .._authoring.schema import PLAIN, unstructure
 from .._core import commands as c
 from .._core import facts as f
@@ -21,7 +19,6 @@ from .._core.run_state import RunState
 from .._core.store_state import value_of
 from .._core.values import decode, encode
 from ..errors import ActorflowError, InputError, RunCancelled, RunFailed, RunOver
-from .context import event_name
 from .events import EventStream
 from .forking import fork_run
 from .inspect import (
@@ -35,9 +32,13 @@ from .inspect import (
     unknown,
     values_after,
 )
+from .names import event_name
 from .records import Fact, RunDescription, RunOutcome, counts, step_records
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+    from .._authoring.definition import Definition
     from .runtime import Runtime
     from .supervisor import RunActor
 
@@ -235,11 +236,11 @@ class Run:
             return await self._look(
                 lambda state: describe_state(state, header, children=children, causes=causes, recovery_error=trouble)
             )
-        except ActorflowError as error:
+        except ActorflowError:
             if trouble is None:
                 raise
             bare = RunState(self.run_id, workflow_id=header.workflow_id, status=header.status)
-            return describe_state(bare, header, children=children, recovery_error=trouble or error)
+            return describe_state(bare, header, children=children, recovery_error=trouble)
 
     async def state(self) -> dict[str, object]:
         """A consistent snapshot of the run store. Raises `RunOver` after the end, unless the workflow keeps it."""
@@ -282,7 +283,7 @@ class Run:
         The stream never blocks the run. A reader that falls far behind gets an event of kind "missed", whose data
         says how many it missed. The last event is "run-completed", "run-failed" or "run-cancelled".
         """
-        if isinstance(after, bool) or not isinstance(after, int) or after < 0:
+        if isinstance(after, bool) or not isinstance(after, int) or after < 0:  # type: ignore[redundant-expr]  # not every caller is type-checked
             raise InputError(f"events(after={after!r}): give the number of an event, 0 for all")
         stream = EventStream(self.run_id, after)
         actor = self._live()

@@ -5,7 +5,6 @@ What lives here: the polling task, and what each kind of request does. What does
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +14,8 @@ from ..errors import ActorflowError, InputError
 from ..journals import Inbox, Request, SqliteJournal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .runtime import Runtime
 
 POLL_S: Final = 0.25

@@ -6,27 +6,34 @@ What lives here: folding stored facts into a state, for looking only. What does 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import attrs
 
 from .._core import facts as f
+from .._core.apply import apply, fold
 from .._core.durations import moment
 from .._core.lifecycle import RUN_OVER, RunStatus
-from .._core.plan import RunPlan
 from .._core.react import open_gates
-from .._core.run_state import RunState, apply, fold
+from .._core.run_state import RunState
 from .._core.state_text import load_state
 from .._core.store_state import value_of
 from .._core.values import decode
 from .._ids import activation_id
-from ..abc import Journal, RunHeader, StoredRun
 from ..errors import ActorflowError, InputError, JournalCorrupt, RunNotFound, RunOver, StepFailed
 from .events import kind_of
 from .records import Fact, RunDescription, counts, step_records, summary, waits
 
+if TYPE_CHECKING:
+    from .._core.plan import RunPlan
+    from ..abc import Journal, RunHeader, StoredRun
+
 
 def rebuild(stored: StoredRun, plan: RunPlan | None = None) -> RunState:
-    """The state of a stored run; for going on with it, with the gates that `plan` asks for. Raises `JournalCorrupt` if its facts do not fit together."""
+    """The state of a stored run; for going on with it, with the gates that `plan` asks for.
+
+    Raises `JournalCorrupt` if its facts do not fit together.
+    """
     run_id = stored.header.run_id
     try:
         if stored.snapshot is not None:

@@ -7,28 +7,30 @@ users see (`runtime`), taking runs up (`recovery`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from .._authoring.definition import Definition
 from .._core import commands as c
-from .._core.policies import Limits
-from .._core.run_state import RunState
 from .._core.state_text import dump_state
 from .._core.values import size_of
 from .._ids import activation_id
-from ..abc import Append, Instrument, Journal
 from ..errors import ActorflowError, RuntimeClosed, StepFailed, ValueTooLarge
 from .branches import Branches
 from .clock import RunClock, WriterThread
 from .dispatcher import Dispatcher
+from .encoder import Encoder
 from .mailbox import Message
-from .run_store import Encoder
 from .timers import Timers
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .._authoring.definition import Definition
+    from .._core.policies import Limits
+    from .._core.run_state import RunState
+    from ..abc import Append, Instrument, Journal
+    from .ledger import Ledger
     from .passes import Pass
     from .supervisor import RunActor
 
@@ -176,13 +178,13 @@ class Kernel:
         if self.repair is not None:
             self.repair.set()
 
-    def snapshot_of(self, actor: RunActor) -> str | None:
+    def snapshot_of(self, ledger: Ledger) -> str | None:
         """The state of a run as text, when its journal has grown enough to be worth it."""
-        if actor.volatile or actor.is_over:
+        if ledger.volatile or ledger.is_over:
             return None
-        if actor.frame_bytes < max(SNAPSHOT_MIN_BYTES, SNAPSHOT_FACTOR * actor.snapshot_bytes):
+        if ledger.frame_bytes < max(SNAPSHOT_MIN_BYTES, SNAPSHOT_FACTOR * ledger.snapshot_bytes):
             return None
-        return dump_state(actor.state)
+        return dump_state(ledger.state)
 
     def first_failure(self, actor: RunActor) -> StepFailed | None:
         """The first failure of a run, as the error hook gets it."""

@@ -1,7 +1,8 @@
 """The mailbox of a run: two lanes, one-shot replies, and a bound that makes senders wait.
 
-What lives here: `Message`, which is at once the envelope and the cell that its sender waits on, and `Mailbox`. What
-does not: what a message means (`supervisor`), who turns the crank (`dispatcher`).
+What lives here: `Message`, which is at once the envelope and the cell that its sender waits on, `Mailbox`, and how an
+error is given to several callers. What does not: what a message means (`supervisor`), who turns the crank
+(`dispatcher`).
 
 The bound. Every sender has at most one message here that it waits for, so the queue holds at most one per waiting
 task; a turn takes at most `limit` of them. What is put without waiting counts fully and is refused past the bound.
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._core.commands import Command
 from .._core.operations import Argument
 from .._core.run_state import RunState
 
 if TYPE_CHECKING:
+    from .._core.commands import Command
+    from ..errors import ActorflowError
     from .passes import Pass
 
 Read = Callable[[RunState], object]
@@ -96,7 +98,8 @@ class Message:
 
     def abort(self, raise_cancel: object) -> trio.lowlevel.Abort:
         """The sender is cancelled: `Cancelled` must mean "did not happen", so a message is withdrawn before the run has
-        taken it, and waited for afterwards."""
+        taken it, and waited for afterwards.
+        """
         if self.taken:
             return trio.lowlevel.Abort.FAILED
         self.withdrawn = True
@@ -118,7 +121,7 @@ class Message:
 class Mailbox:
     """What waits for one run, in arrival order; control before the rest."""
 
-    __slots__ = ("control", "_limit", "since", "user")
+    __slots__ = ("_limit", "control", "since", "user")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -176,3 +179,12 @@ class Mailbox:
         for message in left:
             message.taken = True
         return left
+
+
+def afresh(error: ActorflowError) -> ActorflowError:
+    """The same error for one more caller: an exception that is raised again and again collects their tracebacks."""
+    copy = type(error).__new__(type(error))
+    copy.args = error.args
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    return copy

@@ -6,13 +6,16 @@ What lives here: the hop there and back. What does not: the verbs (`run_store`),
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+
     from .passes import Pass
 
 
@@ -51,25 +54,35 @@ class Blocking:
         if inspect.iscoroutinefunction(value):
             return partial(_call, value)
         if name == "transaction":
-            return partial(_transaction, value)
+            return partial(_PlainTransaction, value)  # type: ignore[arg-type]  # the store's method of that name
         return value
 
     def __repr__(self) -> str:
         return f"<plain calls to {self._face!r}>"
 
 
-def _call(function: Callable[..., object], *args: object, **kwargs: object) -> object:
-    return trio.from_thread.run(partial(function, *args, **kwargs))  # type: ignore[arg-type]  # a coroutine function
+class _Verb(Protocol):
+    def __call__(self, *args: object, **kwargs: object) -> Awaitable[object]: ...
 
 
-class _transaction:  # noqa: N801 - used as a function, like the method that it stands for
+class _Opener(Protocol):
+    def __call__(self, *, op_id: str) -> AbstractAsyncContextManager[object]: ...
+
+
+def _call(function: _Verb, *args: object, **kwargs: object) -> object:
+    return trio.from_thread.run(partial(function, *args, **kwargs))
+
+
+class _PlainTransaction:
     """`with store.transaction() as tx:` for a thread."""
 
-    def __init__(self, function: Callable[..., object], *, op_id: str = "") -> None:
+    def __init__(self, function: _Opener, *, op_id: str = "") -> None:
         self._manager = function(op_id=op_id)
 
     def __enter__(self) -> object:
-        return trio.from_thread.run(self._manager.__aenter__)  # type: ignore[attr-defined]  # an async context manager
+        return trio.from_thread.run(self._manager.__aenter__)
 
-    def __exit__(self, *error: object) -> object:
-        return trio.from_thread.run(self._manager.__aexit__, *error)  # type: ignore[attr-defined]  # the same
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return trio.from_thread.run(self._manager.__aexit__, kind, error, trace)

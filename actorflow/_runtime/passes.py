@@ -6,8 +6,6 @@ the run's news. What does not: which task runs it (`branches`), what the news le
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,7 +14,6 @@ from .._authoring.definition import BoundStep, Commit, Offload
 from .._core import commands as c
 from .._core.lifecycle import Phase
 from .._core.replay import Replay
-from .._core.run_state import Activation
 from .._core.values import decode
 from .._ids import HOOK_CANCEL, HOOK_ERROR, HOOKS, activation_id
 from ..errors import NonRetryable, RunOver, StepTimeout
@@ -26,6 +23,10 @@ from .mailbox import Message
 from .offload import run_in_thread
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from .._core.run_state import Activation
     from .branches import Worker
     from .supervisor import RunActor
 
@@ -41,7 +42,7 @@ class Pass:
     unasked_error: Exception | None = None
     """What a call failed with that the step did not wait for."""
     buffer: Buffer | None = None
-    context: Context | None = None
+    context: Context[object] | None = None
     replay: Replay | None = None
 
     def __init__(self, actor: RunActor, activation: Activation) -> None:
@@ -77,7 +78,8 @@ class Pass:
 
     async def run(self) -> None:
         """Run the step and tell its run how it ended. Only what is nobody's outcome leaves: `Cancelled`, and the
-        interpreter's own exits."""
+        interpreter's own exits.
+        """
         actor = self.actor
         instruments = actor.kernel.instruments
         if instruments:
@@ -91,13 +93,13 @@ class Pass:
         step = self.step
         try:
             if step.simple:
-                found = await step.invoke(decode(self.activation.payload), Context(self))  # type: ignore[misc]  # async
+                found = await step.invoke(decode(self.activation.payload), Context(self))  # type: ignore[misc]  # it is a coroutine function
                 output = "null" if found is None else self._output(found)
             else:
                 output = await self._invoke()
         except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
             leaving = error
-        except BaseException as error:  # the step boundary: whatever a step raises is the run's news
+        except BaseException as error:  # noqa: BLE001 - the step boundary: whatever a step raises is the run's news
             news, result, leaving = self._verdict(error)
         else:
             news = self._success(output)
@@ -202,14 +204,15 @@ class Pass:
 
     def _verdict(self, error: BaseException) -> tuple[c.Command | None, str, BaseException | None]:
         """What a pass that raised tells its run, and what must go on through the worker: its cancellation, or an exit
-        of the interpreter."""
+        of the interpreter.
+        """
         if isinstance(error, trio.Cancelled):
             return *self._after_cancel(_own_error(error)), error
         if isinstance(error, BaseExceptionGroup):
             cancels, rest = error.split(trio.Cancelled)
             if rest is None:
                 return *self._after_cancel(_own_error(error)), error
-            leaf = _only_leaf(rest)
+            leaf = only_leaf(rest)
             if rest.split((KeyboardInterrupt, SystemExit))[0] is not None:
                 return None, "left", error
             return self.failure(leaf), "failed", cancels
@@ -241,7 +244,7 @@ def _message(error: BaseException) -> str:
     try:
         text = str(error)
         text.encode()
-    except Exception as odd:  # a user's __str__ may raise anything
+    except Exception as odd:  # noqa: BLE001 - a user's __str__ may raise anything
         return f"<its text cannot be had: {type(odd).__name__}>"
     return text if len(text) <= 4000 else f"{text[:4000]}… ({len(text)} characters)"
 
@@ -264,7 +267,7 @@ def _own_error(error: BaseException) -> BaseException | None:
                 return found
             rest = found.split(trio.Cancelled)[1]
             if rest is not None:
-                return _only_leaf(rest)
+                return only_leaf(rest)
         found = found.__context__
     return None
 
@@ -276,7 +279,7 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
         trace = trace.tb_next
 
 
-def _only_leaf(error: BaseException) -> BaseException:
+def only_leaf(error: BaseException) -> BaseException:
     """The one exception in a group of one, at any depth; a group of several stays what it is."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from attrs import field, frozen
 
@@ -17,8 +17,10 @@ from .._core.lifecycle import RunStatus, StepStatus
 from .._core.run_state import Activation, Batch, RunState
 from .._core.values import decode
 from .._ids import HOOKS, activation_id
-from ..abc import RunHeader
 from ..errors import ActorflowError, StepFailed
+
+if TYPE_CHECKING:
+    from ..abc import RunHeader
 
 
 @frozen(kw_only=True)
@@ -107,7 +109,9 @@ class RunOutcome:
     output: object = None
     error: StepFailed | None = None
     failures: tuple[StepFailed, ...] = ()
-    _state: dict[str, object] | Callable[[], dict[str, object]] = field(factory=dict, alias="state", repr=False, eq=False)
+    _state: dict[str, object] | Callable[[], dict[str, object]] = field(
+        factory=dict, alias="state", repr=False, eq=False
+    )
     suspensions: tuple[Suspension, ...] = ()
     _steps: tuple[StepRecord, ...] | Callable[[], tuple[StepRecord, ...]] = field(
         default=(), alias="steps", repr=False, eq=False

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from .._authoring.definition import Definition
+from .._core import commands as c
 from .._core import facts as f
-from .._core.lifecycle import RUN_OVER, RunStatus
-from .._core.run_state import RunState
-from ..abc import RunHeader, StoredRun
+from .._core import react
+from .._core.lifecycle import RUN_OVER, Phase, RunStatus
 from ..errors import ActorflowError, DefinitionError, RuntimeClosed
 from .inspect import load, rebuild
-from .supervisor import RunActor, interrupted_commands
+from .supervisor import RunActor
 
 if TYPE_CHECKING:
+    from .._authoring.definition import Definition
+    from .._core.run_state import RunState
+    from ..abc import RunHeader, StoredRun
     from .kernel import Kernel
 
 REPAIR_FIRST_S: Final = 0.5
@@ -52,6 +54,17 @@ def check_steps(state: RunState, definition: Definition) -> None:
             "have any more; put the step back until its runs are over"
         )
         raise DefinitionError(text, findings=(text,), run_id=state.run_id)
+
+
+def interrupted_commands(state: RunState, *, crashed: bool) -> list[c.Command]:
+    """What must be told to a run whose live passes are gone."""
+    ask: list[c.Command] = []
+    for n in react.pending(state):
+        if state.phase is Phase.STOPPING:
+            ask.append(c.DropStep(n))
+        else:
+            ask.append(c.InterruptStep(n, crashed))
+    return ask
 
 
 def revive(kernel: Kernel, stored: StoredRun, *, crashed: bool) -> RunActor:
@@ -124,4 +137,3 @@ async def _repair_one(kernel: Kernel, run_id: str) -> None:
     except ActorflowError:
         if actor is not None:
             kernel.actors[run_id] = actor
-

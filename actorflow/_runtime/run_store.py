@@ -1,137 +1,39 @@
 """The run store as a step sees it: every verb is one message to the run.
 
-What lives here: `RunStore`, `Transaction`, and `BlockingRunStore` for steps in a thread. The sender's side of a verb:
-keys, values and types are checked and encoded here, so that a bad argument never reaches the run. What does not: what
-a verb does (`_core.operations`), the road of the message (`supervisor`).
+What lives here: `RunStore`. What does not: checking and encoding arguments (`encoder`), what a verb does
+(`_core.operations`), the road of the message from here on (`supervisor`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from .._authoring.schema import StateSchema, unstructure
+from .._authoring.schema import unstructure
 from .._core import commands as c
-from .._core.decide import over
-from .._core.operations import Argument, check_delta, check_mapping, describe, is_list
+from .._core.operations import Argument, describe, is_list
 from .._core.replay import UNMATCHED
-from .._core.run_state import RunState
+from .._core.ruling import over
 from .._core.store_state import Value, list_view, value_of
-from .._core.values import MISSING, Missing, decode, encode, shorten, size_of
-from ..errors import HookRestriction, InputError, StateKeyError, StateTypeError, ValueTooLarge
+from .._core.values import MISSING, Missing, decode, encode, shorten
+from ..errors import HookRestriction, InputError, StateKeyError, StateTypeError
 from .mailbox import Message
+from .transaction import Transaction
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+
+    from .._core.run_state import RunState
     from .passes import Pass
+
+__all__ = ["RunStore", "Transaction"]
 
 STRIDE: Final = 16
 """Operations that are applied in their senders' turns before one of them lets the others have a turn."""
-
-KEY_BYTES: Final = 512
-"""Longest key, in UTF-8 bytes."""
-
-
-def check_key(key: object) -> str:
-    """`key`, if it is a non-empty string of at most 512 UTF-8 bytes; nothing is coerced."""
-    if type(key) is str and key and len(key) <= 128:
-        if key.isascii():
-            return key
-    elif not isinstance(key, str):
-        raise StateKeyError(f"key {shorten(key)} is a {type(key).__name__}; keys are non-empty strings")
-    elif not key:
-        raise StateKeyError("the key is empty; keys are non-empty strings")
-    try:
-        size = len(key.encode())
-    except UnicodeEncodeError:
-        raise StateKeyError(f"key {shorten(key)} contains a lone surrogate") from None
-    if size > KEY_BYTES:
-        raise StateKeyError(f"key {shorten(key)} has {size} bytes, the limit is {KEY_BYTES}", key=key)
-    return str(key)
-
-
-class Encoder:
-    """What both stores and transactions share: from a call's arguments to an operation."""
-
-    __slots__ = ("_limit", "_schema")
-
-    def __init__(self, schema: StateSchema | None, limit: int) -> None:
-        self._schema = schema
-        self._limit = limit
-
-    def key(self, key: object) -> str:
-        """A key that may be used."""
-        if type(key) is str and 0 < len(key) <= 128 and key.isascii():
-            if self._schema is None:
-                return key
-            name = key
-        else:
-            name = check_key(key)
-        if self._schema is not None:
-            self._schema.check_key(name)
-        return name
-
-    def text(self, key: str, value: object) -> str:
-        """A whole value for `key`."""
-        if self._schema is not None:
-            return self._sized(key, self._schema.write_value(key, value))
-        return self._sized(key, encode(value, unstructure))
-
-    def item(self, key: str, item: object) -> str:
-        """One more item for the list under `key`."""
-        if self._schema is not None:
-            return self._sized(key, self._schema.write_item(key, item))
-        return self._sized(key, encode(item, unstructure))
-
-    def _sized(self, key: str, text: str) -> str:
-        size = len(text) if text.isascii() else size_of(text)
-        if size > self._limit:
-            raise ValueTooLarge(
-                f"the value for key {key!r} has {size} bytes, the limit is {self._limit}; "
-                "keep bulk data elsewhere and store a reference, or raise Limits(value_bytes=…)",
-                key=key,
-                limit=self._limit,
-                size=size,
-                what="value_bytes",
-            )
-        return text
-
-    def number(self, key: str, number: object, verb: str) -> int | float:
-        try:
-            found = check_delta(number, verb)
-        except StateTypeError as error:
-            raise StateTypeError(str(error), key=key) from None
-        if self._schema is not None:
-            self._schema.check_number(key, found)
-        return found
-
-    def operation(self, verb: str, key: object, argument: object) -> c.Operation:
-        """One verb with its checked argument."""
-        name = self.key(key)
-        found: Argument
-        if verb in ("set", "set_if_absent"):
-            found = self.text(name, argument)
-        elif verb in ("push", "remove"):
-            found = self.item(name, argument)
-        elif verb == "extend":
-            found = tuple([self.item(name, item) for item in items_of(argument)])
-        elif verb in ("increment", "decrement", "maximum", "minimum"):
-            found = self.number(name, argument, verb)
-        elif verb == "merge":
-            found = self._sized(name, encode(check_mapping(argument), unstructure))
-        else:
-            found = None
-        return verb, name, found
-
-
-def items_of(items: object) -> Iterable[object]:
-    """The argument of `extend`: any iterable but text and mappings."""
-    if isinstance(items, str | bytes | Mapping) or not isinstance(items, Iterable):
-        raise InputError(f"extend needs a list or another iterable of items, got {shorten(items)}")
-    return items
 
 
 class RunStore:
@@ -259,7 +161,8 @@ class RunStore:
         def compute(old: Value | Missing) -> str:
             value = function(decode(base) if old is MISSING else value_of(old))
             if hasattr(value, "__await__"):
-                value.close()
+                if isinstance(value, Coroutine):
+                    value.close()  # or Python warns that nobody awaited it
                 raise InputError(f"update({name!r}): the function is async; it must be plain, it runs in the owner")
             return encoder.text(name, value)
 
@@ -351,7 +254,8 @@ class RunStore:
     async def _transact(self, operations: list[c.Operation], op_id: str, what: str, mark: int | None = None) -> None:
         self._check_usable()
         owner = self._pass
-        if owner.replay is not None and not op_id and owner.replay.match("transaction", "", operations) is not UNMATCHED:
+        replay = owner.replay
+        if replay is not None and not op_id and replay.match("transaction", "", operations) is not UNMATCHED:
             await trio.lowlevel.checkpoint()
             return
         if mark is not None:
@@ -494,68 +398,3 @@ def _view(key: str, value: Value | Missing) -> tuple[list[str], int, int]:
     if not is_list(value):
         raise StateTypeError(f"the value under {key!r} is {describe(value)}, not a list", key=key)
     return value if isinstance(value, tuple) else list_view(str(value))
-
-
-class Transaction:
-    """The verbs of a `transaction()`: plain calls without a result, applied together on leaving."""
-
-    __slots__ = ("_closed", "_encoder", "_operations")
-
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
-        self._operations: list[c.Operation] = []
-        self._closed = False
-
-    def _add(self, verb: str, key: object, argument: object) -> None:
-        if self._closed:
-            raise InputError(f"the transaction is over: {verb}({key!r}) came too late")
-        self._operations.append(self._encoder.operation(verb, key, argument))
-
-    def set(self, key: str, value: object) -> None:
-        """Put `value` under `key`."""
-        self._add("set", key, value)
-
-    def push(self, key: str, item: object) -> None:
-        """Append one item to a list."""
-        self._add("push", key, item)
-
-    def increment(self, key: str, delta: float = 1) -> None:
-        """Add to a number."""
-        self._add("increment", key, delta)
-
-    def decrement(self, key: str, delta: float = 1) -> None:
-        """Subtract from a number."""
-        self._add("decrement", key, delta)
-
-    def delete(self, key: str) -> None:
-        """Remove a key."""
-        self._add("delete", key, None)
-
-    def extend(self, key: str, items: Iterable[object]) -> None:
-        """Append every item of an iterable."""
-        self._add("extend", key, items)
-
-    def remove(self, key: str, item: object) -> None:
-        """Remove all items equal to `item` from a list."""
-        self._add("remove", key, item)
-
-    def pop(self, key: str) -> None:
-        """Remove a key."""
-        self._add("pop", key, None)
-
-    def merge(self, key: str, mapping: Mapping[str, object]) -> None:
-        """Shallow merge into an object."""
-        self._add("merge", key, mapping)
-
-    def maximum(self, key: str, number: float) -> None:
-        """Keep the larger of the value and `number`."""
-        self._add("maximum", key, number)
-
-    def minimum(self, key: str, number: float) -> None:
-        """Keep the smaller of the value and `number`."""
-        self._add("minimum", key, number)
-
-    def set_if_absent(self, key: str, value: object) -> None:
-        """Put `value` under `key` if nothing is there."""
-        self._add("set_if_absent", key, value)
-

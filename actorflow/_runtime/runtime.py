@@ -1,56 +1,53 @@
 """The runtime: the block in which runs live.
 
-What lives here: `open_runtime`, `Runtime`, and the order of closing. What does not: one run (`supervisor`, `handle`),
-the services (`kernel`).
+What lives here: `open_runtime` and `Runtime`. What does not: one run (`supervisor`, `handle`), what a start is made of
+(`starting`), the order of closing (`closing`), the services (`kernel`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, contextmanager
-from datetime import datetime
-from types import TracebackType
-from typing import Final
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import TYPE_CHECKING
 
 import trio
 
-from .._authoring.definition import Definition
-from .._authoring.schema import unstructure
 from .._authoring.workflow import resolve
 from .._core import commands as c
 from .._core.durations import moment
 from .._core.lifecycle import RUN_OVER, RunStatus
 from .._core.policies import Limits
 from .._core.run_state import RunState
-from .._core.values import decode, encode, shorten, size_of
+from .._core.values import shorten
 from .._ids import START
-from ..abc import Instrument, Journal, RunHeader
 from ..errors import (
     ActorflowError,
     Deadlock,
     DefinitionError,
     InputError,
-    JournalError,
     RunExists,
     RuntimeClosed,
-    ValueTooLarge,
 )
 from ..journals import parse_url
 from . import inbox, recovery
 from .clock import RunClock
+from .closing import close, release
 from .handle import Run
 from .inspect import unknown
 from .kernel import Kernel
+from .opening import definitions_of, each_of
+from .passes import only_leaf
 from .records import RunSummary, Statistics, summary
-from .run_store import check_key
-from .supervisor import RunActor, interrupted_commands
+from .starting import checked_run_id, fingerprint_of, headers_text, initial_values
+from .supervisor import RunActor
+from .waits import Waits
 
-LOG: Final = logging.getLogger("actorflow")
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+    from types import TracebackType
 
-RUN_ID_BYTES: Final = 512
+    from .._authoring.definition import Definition
+    from ..abc import Instrument, Journal, RunHeader
 
 
 class Runtime:
@@ -59,7 +56,7 @@ class Runtime:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._unrecovered: dict[str, ActorflowError] = {}
-        self._waits: list[tuple[str, str]] = []
+        self._waits = Waits()
         self._starting: dict[str, trio.Event] = {}
 
     # --- starting
@@ -87,10 +84,10 @@ class Runtime:
         what = f"input of {definition.workflow_id!r}"
         text = definition.steps[START].payload.unstructure(data, what)
         kernel.check_payload(text, what)
-        initial = self._initial(definition, initial_state)
-        header_text = self._headers(headers)
-        name = kernel.clock.new_run_id() if run_id is None else self._check_run_id(run_id)
-        fingerprint = _fingerprint(definition, text, initial)
+        initial = initial_values(kernel.limits, definition, initial_state)
+        header_text = headers_text(kernel, headers)
+        name = kernel.clock.new_run_id() if run_id is None else checked_run_id(run_id)
+        fingerprint = fingerprint_of(definition, text, initial)
         while name in self._starting:
             await self._starting[name].wait()
         known = await self._known(name)
@@ -178,45 +175,6 @@ class Runtime:
         )
         raise DefinitionError(text, findings=(text,))
 
-    def _initial(self, definition: Definition, initial: object) -> dict[str, str]:
-        limits = self._kernel.limits
-        if definition.state is not None:
-            found = {key: str(text) for key, text in definition.state.defaults(initial).items()}
-        elif initial is None:
-            return {}
-        elif isinstance(initial, Mapping):
-            found = {check_key(key): str(encode(value, unstructure)) for key, value in initial.items()}
-        else:
-            plain = unstructure(initial)
-            if not isinstance(plain, Mapping):
-                raise InputError(f"initial_state {shorten(initial)} is not a mapping of keys to values")
-            found = {check_key(key): str(encode(value, unstructure)) for key, value in plain.items()}
-        sizes = {key: size_of(text) for key, text in found.items()}
-        for key, size in sizes.items():
-            if size > limits.value_bytes:
-                raise _state_too_large(f"initial_state[{key!r}]", "value_bytes", limits.value_bytes, size)
-        total = sum(sizes.values()) + sum(map(len, sizes))
-        if total > limits.state_bytes:
-            raise _state_too_large("initial_state", "state_bytes", limits.state_bytes, total)
-        if len(found) > limits.keys:
-            raise _state_too_large("initial_state", "keys", limits.keys, len(found))
-        return found
-
-    def _headers(self, headers: object) -> str:
-        if headers is None:
-            return "{}"
-        if not isinstance(headers, Mapping):
-            raise InputError(f"headers {shorten(headers)} is not a mapping")
-        text = encode(dict(headers), unstructure)
-        self._kernel.check_payload(text, "headers")
-        return text
-
-    def _check_run_id(self, run_id: object) -> str:
-        try:
-            return check_key(run_id)
-        except ActorflowError as error:
-            raise InputError(f"run_id {shorten(run_id)}: {error}") from None
-
     # --- finding
 
     async def get_run(self, run_id: str) -> Run:
@@ -248,7 +206,7 @@ class Runtime:
         """The runs of this journal, newest first; the next page begins `after` the last run id of this one."""
         kernel = self._kernel
         kernel.check_open()
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:  # type: ignore[redundant-expr]  # not every caller is type-checked
             raise InputError(f"limit={limit!r}: give a whole number, at least 1")
         if status is not None and not isinstance(status, RunStatus):
             raise InputError(f"status={status!r}: give a RunStatus, such as RunStatus.RUNNING")
@@ -303,58 +261,8 @@ class Runtime:
                 self._kernel.check_accepting()
         return await recovery.take_up(self._kernel, run_id)
 
-    @contextmanager
-    def _waiting_for(self, run_id: str) -> Iterator[None]:
-        """Watch over a wait: one that can never end raises `Deadlock`, in the wait that closes the ring."""
-        waiter = self._kernel.branches.pass_of(trio.lowlevel.current_task())
-        if waiter is None:
-            yield
-            return
-        edge = (waiter.actor.state.run_id, run_id)
-        self._refuse_cycle(*edge)
-        self._waits.append(edge)
-        try:
-            yield
-        finally:
-            self._waits.remove(edge)
-
-    def _refuse_cycle(self, waiter: str, awaited: str) -> None:
-        came_from = {awaited: waiter}
-        todo = [awaited]
-        while todo:
-            run = todo.pop()
-            if run == waiter:
-                ring = [waiter]
-                step = came_from[waiter]
-                while step != waiter:
-                    ring.append(step)
-                    step = came_from[step]
-                ring.append(waiter)
-                ring.reverse()
-                raise Deadlock(
-                    f"run {waiter!r} would wait for itself: {' → '.join(ring)}; let a step end instead of waiting",
-                    run_id=waiter,
-                    cycle=tuple(ring[:-1]),
-                )
-            for source, target in self._waits:
-                if source == run and target not in came_from:
-                    came_from[target] = run
-                    todo.append(target)
-                elif source == run and target == waiter:
-                    came_from[waiter] = run
-                    todo.append(waiter)
-
-
-def _state_too_large(name: str, what: str, limit: int, size: int) -> ValueTooLarge:
-    text = f"{name} is {size} ({what}), the limit is {limit}; start with less, or raise Limits({what}=…)"
-    return ValueTooLarge(text, what=what, limit=limit, size=size)
-
-
-def _fingerprint(definition: Definition, text: str, initial: Mapping[str, str]) -> str:
-    """Equal for starts that are the same as JSON: the order of keys does not matter, True is not 1."""
-    parts = [definition.workflow_id, decode(text), {key: decode(value) for key, value in initial.items()}]
-    canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+    def _waiting_for(self, run_id: str) -> AbstractContextManager[None]:
+        return self._waits.of(self._kernel.branches.pass_of(trio.lowlevel.current_task()), run_id)
 
 
 # --- opening and closing
@@ -369,7 +277,9 @@ def open_runtime(
     shutdown_grace: float = 10.0,
     instruments: Iterable[Instrument] = (),
 ) -> AbstractAsyncContextManager[Runtime]:
-    """The block in which runs live: `async with open_runtime([MyWorkflow], journal="sqlite:runs.db") as runtime:`.
+    """The block in which runs live.
+
+    Write `async with open_runtime([MyWorkflow], journal="sqlite:runs.db") as runtime:`.
 
     Args:
         workflows: the `Workflow` subclasses (and graphs) that this runtime can run and take up.
@@ -384,14 +294,7 @@ def open_runtime(
     Every task lives in a nursery of this block. On leaving, unfinished runs stay in a durable journal and are taken
     up by the next opening; with "memory:" they end as cancelled.
     """
-    return _Block(tuple(_each(workflows)), journal, limits or Limits(), recover, shutdown_grace, tuple(instruments))
-
-
-def _each(workflows: object) -> Iterable[object]:
-    if isinstance(workflows, Iterable) and not isinstance(workflows, str | type):
-        return workflows
-    text = f"open_runtime({shorten(workflows)}): give a list of workflows, such as [MyWorkflow]"
-    raise DefinitionError(text, findings=(text,))
+    return _Block(tuple(each_of(workflows)), journal, limits or Limits(), recover, shutdown_grace, tuple(instruments))
 
 
 class _Block(AbstractAsyncContextManager[Runtime]):
@@ -406,11 +309,11 @@ class _Block(AbstractAsyncContextManager[Runtime]):
         grace: float,
         instruments: tuple[Instrument, ...],
     ) -> None:
-        self._definitions = _define(workflows)
+        self._definitions = definitions_of(workflows)
         self._journal = parse_url(journal) if isinstance(journal, str) else journal
         if not isinstance(limits, Limits):
             raise InputError(f"limits={shorten(limits)}: give Limits(…)")
-        if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:
+        if isinstance(grace, bool) or not isinstance(grace, int | float) or not grace >= 0:  # type: ignore[redundant-expr]  # not every caller is type-checked
             raise InputError(f"shutdown_grace={grace!r}: give seconds, at least 0")
         self._limits = limits
         self._recover = recover
@@ -434,7 +337,7 @@ class _Block(AbstractAsyncContextManager[Runtime]):
             manager = trio.open_nursery()
             nursery = await manager.__aenter__()
         except BaseException:
-            await _release(kernel)
+            await release(kernel)
             raise
         self._nursery_manager, self._nursery = manager, nursery
         try:
@@ -470,126 +373,23 @@ class _Block(AbstractAsyncContextManager[Runtime]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         runtime, manager = self._runtime, self._nursery_manager
-        assert runtime is not None and manager is not None
+        assert runtime is not None
+        assert manager is not None
         kernel = runtime._kernel
         try:
-            await _close(kernel, self._grace)
+            await close(kernel, self._grace)
         finally:
             kernel.closed = True
             self._nursery.cancel_scope.cancel()
             try:
                 swallowed = await manager.__aexit__(kind, error, trace)
             except BaseException as raised:
-                bare = _bare(raised)
+                bare = only_leaf(raised)
                 if bare is error:
                     return False
                 if bare is raised:
                     raise
                 raise bare from bare.__cause__
             finally:
-                await _release(kernel)
+                await release(kernel)
         return swallowed
-
-
-def _bare(error: BaseException) -> BaseException:
-    """The one error in a group of one, at any depth."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
-
-
-def _define(workflows: Iterable[object]) -> dict[str, Definition]:
-    found: dict[str, Definition] = {}
-    findings: list[str] = []
-    for workflow in workflows:
-        try:
-            definition = resolve(workflow)
-        except DefinitionError as error:
-            findings.extend(error.findings or [str(error)])
-            continue
-        known = found.setdefault(definition.workflow_id, definition)
-        if known is not definition and known.target is not definition.target:
-            findings.append(
-                f"two workflows have the id {definition.workflow_id!r}: {known.target!r} and {definition.target!r}; "
-                "give one of them another id"
-            )
-    if findings:
-        raise DefinitionError("\n".join(findings), findings=tuple(findings))
-    return found
-
-
-async def _release(kernel: Kernel) -> None:
-    with trio.CancelScope(shield=True):  # bounded by closing a file
-        try:
-            await kernel.journal.close()
-        except JournalError as error:
-            LOG.error("closing the journal %s: %s", kernel.journal.url, error)
-        kernel.writer.stop()
-
-
-async def _close(kernel: Kernel, grace: float) -> None:
-    """The order of closing: no new runs; the grace; the rest is cancelled; the journal is flushed."""
-    kernel.closing = True
-    for actor in kernel.actors.values():
-        actor.paused = True
-    began = trio.current_time()
-    await _let_steps_end(kernel, grace)
-    with trio.CancelScope(shield=True):  # ends when the last step has: a cancelled step is awaited, however long
-        closed = RuntimeClosed("the runtime's block has ended; unfinished runs go on at the next opening, if durable")
-        for actor in list(kernel.actors.values()):
-            if not actor.ended:
-                actor.close_waiting(closed)
-        if kernel.journal.durable:
-            await _park_runs(kernel)
-        else:
-            await _end_runs(kernel, max(0.0, grace - (trio.current_time() - began)))
-        await kernel.dispatcher.idle()
-        for actor in list(kernel.actors.values()):
-            actor.fail(closed) if not actor.ended else None
-
-
-async def _let_steps_end(kernel: Kernel, grace: float) -> None:
-    with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):
-        while kernel.branches.busy or kernel.dispatcher.busy:
-            await kernel.branches.empty()
-            await kernel.dispatcher.idle()
-    late = kernel.branches.live
-    if late:
-        names = ", ".join(
-            f"{found.activation.step!r} (activation {found.activation_id}, run {found.actor.state.run_id!r})"
-            for found in late
-        )
-        LOG.warning("closing: %d steps outlasted the grace of %g s and are cancelled: %s", len(late), grace, names)
-    kernel.stopping = True
-    for actor in list(kernel.actors.values()):
-        for found in list(actor.passes.values()):
-            found.stop("the runtime is closing")
-    with trio.CancelScope(shield=True):
-        while kernel.branches.busy:
-            await kernel.branches.empty()
-            await kernel.dispatcher.idle()
-
-
-async def _park_runs(kernel: Kernel) -> None:
-    """Steps that were cut off are armed again in the journal: the end of a runtime is not a crash."""
-    for actor in list(kernel.actors.values()):
-        if actor.broken is not None or actor.ended:
-            continue
-        for command in interrupted_commands(actor.state, crashed=False):
-            actor.tell_control(command)
-    await kernel.dispatcher.idle()
-
-
-async def _end_runs(kernel: Kernel, grace: float) -> None:
-    """Nothing outlives a volatile journal: what is unfinished ends as cancelled, with its cancel hook."""
-    for actor in list(kernel.actors.values()):
-        if not actor.ended and actor.broken is None:
-            for command in interrupted_commands(actor.state, crashed=False):
-                actor.execute(command)
-            kernel.stopping = False  # for the hooks, within what is left of the grace
-            actor.execute(c.CancelRun("the runtime closed"))
-    with trio.CancelScope(deadline=trio.current_time() + grace):
-        await kernel.branches.empty()
-    for found in kernel.branches.live:
-        found.stop("the runtime is closing")
-    await kernel.branches.empty()

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .clock import RunClock
-
 if TYPE_CHECKING:
+    from .clock import RunClock
     from .supervisor import RunActor
 
 

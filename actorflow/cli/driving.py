@@ -88,7 +88,8 @@ async def drive(begin: Callable[[], Awaitable[Run]], workflow: type[Workflow], *
             nursery.start_soon(show, run)
         outcome = await run.wait()
         nursery.cancel_scope.cancel()
-    final = await sample(run) if run is not None and outcome is not None else None
+    settled = run is not None and outcome is not None  # type: ignore[redundant-expr]  # an interrupt leaves the block early
+    final = await sample(run) if settled else None
     return Driven(workflow=workflow, run=run, outcome=outcome, final=final, seconds=trio.current_time() - started)
 
 

@@ -1,58 +1,112 @@
-"""The journal that keeps facts as they are, in lists: for runs that need not outlive their process.
+"""The journal in memory: for runs that need not outlive their process.
 
-What lives here: `MemoryJournal`. What does not: bytes; nothing is encoded here.
+What lives here: `MemoryJournal`, which keeps the facts of long runs as packed frames, a few dozen bytes for each and
+nothing for the garbage collector to walk. What does not: the bytes of facts (`codec`).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field
 
 from .._core.facts import Fact, OperationApplied, StateSeeded, TransactionApplied
-from .._core.operations import Argument
 from ..abc import Append, Executor, RunHeader, StoredRun
 from ..errors import JournalError
+from .codec import decode_frame, encode_parts
 from .refusals import already_open, check_joins, not_open, unknown_after, unknown_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._core.lifecycle import RunStatus
-    
-STRIPPED_PER_COMMIT: Final = 1_000
-"""Facts of ended runs that one commit relieves of their values, at least: well under a millisecond."""
+    from .._core.operations import Argument
 
-STRIPPED_PER_FACT: Final = 4
-"""And so many for each fact that it adds: what ended is gone before much more than it has come."""
+PACKED_FROM: Final = 256
+"""Facts of one append from which they are packed at once."""
+
+LOOSE_MAX: Final = 1_024
+"""Facts of smaller appends that a run gathers before they are packed together: never one at a time, at ten times the
+cost, and never so many that the garbage collector notices."""
+
+
+@define(eq=False)
+class _Part:
+    """Facts of a run that stand together: packed, or as they came, if the codec refuses them."""
+
+    first_seq: int
+    count: int
+    head: bytes = b""
+    texts: bytes = b""
+    values: bytes | None = None
+    plain: list[Fact] | None = None
+
+    def facts(self) -> Sequence[Fact]:
+        """The facts, as they may be seen."""
+        return decode_frame(self.head, self.texts, self.values) if self.plain is None else self.plain
+
+    def drop_values(self) -> None:
+        """The run is over: what its store held goes."""
+        self.values = None
+        if self.plain is not None:
+            self.plain = list(map(without_values, self.plain))
+
+
+def _pack(first_seq: int, facts: Sequence[Fact]) -> _Part:
+    try:
+        head, texts, values = encode_parts(facts)
+    except (ValueError, TypeError, KeyError):  # what has no form in bytes is no reason to refuse it in memory
+        return _Part(first_seq, len(facts), plain=list(facts))
+    return _Part(first_seq, len(facts), head, texts, values)
 
 
 @define(eq=False)
 class _Kept:
-    """One run. The first `stripped` facts have no values any more; of the rest they are hidden once it is `dropped`."""
+    """One run: packed parts, and after them the facts that are not packed yet."""
 
     header: RunHeader
-    facts: list[Fact] = field(factory=list)
+    parts: list[_Part] = field(factory=list)
+    loose: list[Fact] = field(factory=list)
+    last_seq: int = 0
     snapshot: str | None = None
     snapshot_seq: int = 0
     dropped: bool = False
-    stripped: int = 0
-    waits: bool = False
-    """Whether it stands in the queue of those that still hold values to let go of."""
 
-    def part(self, first_seq: int, last_seq: int | None) -> list[Fact]:
-        """The facts from `first_seq` to `last_seq`, as they may be seen."""
-        facts = self.facts[max(0, first_seq - 1) : last_seq]
-        return list(map(without_values, facts)) if self.dropped else facts
+    def add(self, facts: Sequence[Fact]) -> None:
+        """Keep facts; of a run that is over, without their values."""
+        self.last_seq += len(facts)
+        if len(facts) < PACKED_FROM:
+            self.loose.extend(map(without_values, facts) if self.dropped else facts)
+            if len(self.loose) < LOOSE_MAX:
+                return
+            facts, self.loose = self.loose, []
+        elif self.loose:
+            facts, self.loose = [*self.loose, *facts], []
+        part = _pack(self.last_seq - len(facts) + 1, facts)
+        if self.dropped:
+            part.drop_values()
+        self.parts.append(part)
 
-    def strip(self, count: int) -> int:
-        """Relieve up to `count` facts of their values; returns how many it looked at."""
-        end = min(len(self.facts), self.stripped + count)
-        done = end - self.stripped
-        self.facts[self.stripped : end] = map(without_values, self.facts[self.stripped : end])
-        self.stripped = end
-        return done
+    def drop_values(self) -> None:
+        """The run is over: the values of its store and its snapshot go."""
+        self.snapshot, self.snapshot_seq = None, 0
+        if not self.dropped:
+            self.dropped = True
+            for part in self.parts:
+                part.drop_values()
+            self.loose = list(map(without_values, self.loose))
+
+    def read(self, first_seq: int, last_seq: int | None) -> list[Fact]:
+        """The facts from `first_seq` to `last_seq`; only the parts that hold some of them are unpacked."""
+        first_seq = max(1, first_seq)
+        last_seq = self.last_seq if last_seq is None else min(last_seq, self.last_seq)
+        found: list[Fact] = []
+        for part in self.parts:
+            if part.first_seq <= last_seq and part.first_seq + part.count > first_seq:
+                found += part.facts()[max(0, first_seq - part.first_seq) : max(0, last_seq - part.first_seq + 1)]
+        begin = self.last_seq - len(self.loose) + 1
+        found += self.loose[max(0, first_seq - begin) : max(0, last_seq - begin + 1)]
+        return found
 
 
 def without_values(fact: Fact) -> Fact:
@@ -72,8 +126,7 @@ def without_values(fact: Fact) -> Fact:
 class MemoryJournal:
     """A journal in memory. What it holds ends with the object.
 
-    When a run ends, its values are hidden at once and let go of in portions by the commits that follow: the end of a
-    run of millions of facts stops nobody.
+    When a run ends, its values go at once: they stand apart in every packed frame.
 
     Args:
         durable: what to claim. True is for tests that take the object for the disk: close it, or abandon it, and
@@ -83,7 +136,6 @@ class MemoryJournal:
     def __init__(self, *, durable: bool = False) -> None:
         self._durable = durable
         self._runs: dict[str, _Kept] = {}
-        self._to_strip: deque[_Kept] = deque()
         self._is_open = False
 
     @property
@@ -108,7 +160,6 @@ class MemoryJournal:
         self._check(appends)
         for append in appends:
             self._keep(append)
-        self._strip(STRIPPED_PER_COMMIT + STRIPPED_PER_FACT * sum(len(append.facts) for append in appends))
         return 0
 
     async def load(self, run_id: str) -> StoredRun | None:
@@ -119,7 +170,7 @@ class MemoryJournal:
             return None
         return StoredRun(
             header=run.header,
-            facts=run.part(run.snapshot_seq + 1, None),
+            facts=run.read(run.snapshot_seq + 1, None),
             snapshot=run.snapshot,
             snapshot_seq=run.snapshot_seq,
         )
@@ -128,7 +179,7 @@ class MemoryJournal:
         """The facts `first_seq` to `last_seq`; none if there is no such run."""
         self._check_open()
         run = self._runs.get(run_id)
-        return [] if run is None else run.part(first_seq, last_seq)
+        return [] if run is None else run.read(first_seq, last_seq)
 
     async def header(self, run_id: str) -> RunHeader | None:
         """The row of one run."""
@@ -174,7 +225,7 @@ class MemoryJournal:
         ends: dict[str, int] = {}
         for append in appends:
             run = self._runs.get(append.run_id)
-            last_seq = ends.get(append.run_id, None if run is None else len(run.facts))
+            last_seq = ends.get(append.run_id, None if run is None else run.last_seq)
             if last_seq is None:
                 if append.header is None:
                     raise unknown_run(append.run_id)
@@ -193,19 +244,9 @@ class MemoryJournal:
                 run.header = evolve(append.header, created=run.header.created)
         if run is None:
             raise JournalError(f"run {append.run_id!r} vanished from the journal", run_id=append.run_id)
-        run.facts.extend(append.facts)
         if append.drop_values:
-            run.dropped, run.snapshot, run.snapshot_seq = True, None, 0
-        elif append.snapshot is not None and not run.dropped:
-            run.snapshot, run.snapshot_seq = append.snapshot, len(run.facts)
-        if run.dropped and not run.waits and run.stripped < len(run.facts):
-            run.waits = True
-            self._to_strip.append(run)
-
-    def _strip(self, count: int) -> None:
-        while self._to_strip and count > 0:
-            run = self._to_strip[0]
-            count -= run.strip(count)
-            if run.stripped == len(run.facts):
-                run.waits = False
-                self._to_strip.popleft()
+            run.drop_values()
+        if append.facts:
+            run.add(append.facts)
+        if append.snapshot is not None and not run.dropped:
+            run.snapshot, run.snapshot_seq = append.snapshot, run.last_seq

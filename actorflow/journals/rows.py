@@ -147,15 +147,20 @@ def _check_no_lost_log(path: Path) -> None:
 # --- checksums
 
 
-def frame_crc(run_id: str, seq: int, count: int, head: bytes, texts: bytes) -> int:
-    """Checksum of a frame, bound to its run and place: a row that strayed elsewhere does not pass."""
-    bound = zlib.crc32(f"{run_id}\0{seq}\0{count}\0{len(head)}".encode("utf-8", "surrogatepass"))
-    return zlib.crc32(texts, zlib.crc32(head, bound))
+def bound_crc(run_id: str) -> int:
+    """Where the checksums of a run begin: a row that strayed to another run does not pass."""
+    return zlib.crc32(f"{run_id}\0".encode("utf-8", "surrogatepass"))
 
 
-def body_crc(run_id: str, seq: int, body: bytes) -> int:
-    """Checksum of the values of a frame, or of a snapshot."""
-    return zlib.crc32(body, zlib.crc32(f"{run_id}\0{seq}".encode("utf-8", "surrogatepass")))
+def frame_crc(bound: int, seq: int, count: int, head: bytes, texts: bytes) -> int:
+    """Checksum of a frame, bound to its run and place in it."""
+    crc = zlib.crc32(head, zlib.crc32(b"%d\0%d\0%d" % (seq, count, len(head)), bound))
+    return zlib.crc32(texts, crc) if texts else crc
+
+
+def body_crc(bound: int, seq: int, body: bytes) -> int:
+    """Checksum of the values of a frame, or of a snapshot, bound likewise."""
+    return zlib.crc32(body, zlib.crc32(b"%d" % seq, bound))
 
 
 # --- rows
@@ -267,8 +272,9 @@ def load_run(connection: sqlite3.Connection, path: Path, run_id: str) -> StoredR
     if row is None:
         return None
     stored = StoredRun(header=row.header, facts=())
+    bound = bound_crc(run_id)
     for seq, body, crc in connection.execute(SQL["snapshots"], (row.key,)).fetchall():
-        if isinstance(body, bytes) and crc == body_crc(run_id, seq, body):
+        if isinstance(body, bytes) and crc == body_crc(bound, seq, body):
             stored = evolve(stored, snapshot=body.decode(), snapshot_seq=seq, snapshot_bytes=len(body))
             break
         LOG.warning("journal %s: the snapshot of run %r at %d is damaged; an older one is taken", path, run_id, seq)
@@ -312,10 +318,11 @@ def _facts(
 def _decode(path: Path, run: RunRow, frame: _FrameRow) -> list[Fact]:
     seq, count, head, texts, crc, values_crc, body = frame
     run_id = run.header.run_id
+    bound = bound_crc(run_id)
     try:
-        whole = crc == frame_crc(run_id, seq, count, head, texts)
+        whole = crc == frame_crc(bound, seq, count, head, texts)
         if not run.dropped and values_crc is not None:
-            whole = whole and body is not None and values_crc == body_crc(run_id, seq, body)
+            whole = whole and body is not None and values_crc == body_crc(bound, seq, body)
         if not whole:
             raise damaged(path, run_id, f"the checksum of the facts from {seq} on is wrong")
         facts = decode_frame(head, texts, None if run.dropped else body or b"")

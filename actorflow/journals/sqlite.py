@@ -20,7 +20,7 @@ from attrs import define, field
 from .._core.lifecycle import RUN_OVER
 from ..errors import JournalError
 from . import rows, sql
-from .codec import encode_frame
+from .codec import encode_parts
 from .lock import OwnerLock
 from .reader import BUSY_S, SqliteFile, connect, end
 from .refusals import already_open, check_joins, unknown_run
@@ -39,32 +39,65 @@ TAILS_MAX: Final = 10_000
 LOG_BYTES_MAX: Final = 532_480
 """Size up to which the log is left lying: the pages between two checkpoints; `size_limit` in journal.sql agrees."""
 
+_OVER: Final = frozenset(status.value for status in RUN_OVER)
+
 _UNSAFE: Final = frozenset(
     {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CANTOPEN}
 )
 """Errors after which a connection is not trusted any more."""
 
 
-@define
+ROWS_AT_ONCE: Final = 16
+"""Small rows that one statement inserts: a statement of its own for each costs half as much again."""
+
+
+@define(eq=False)
 class _Tail:
-    """Where a run ends in the journal."""
+    """Where a run ends in the journal: as it will be once the commit under way is there, while there is one."""
 
     key: int
     last_seq: int
     dropped: bool
+    bound: int
+    """The checksum of the run's id, from which all its checksums go on."""
 
 
-@define
+@define(eq=False)
 class _Batch:
-    """The rows of one commit."""
+    """The rows of one commit. Those of `frames` and `values` lie flat, one parameter after the other."""
 
     runs: list[tuple[object, ...]] = field(factory=list)
-    frames: list[tuple[object, ...]] = field(factory=list)
-    values: list[tuple[object, ...]] = field(factory=list)
+    frames: list[object] = field(factory=list)
+    values: list[object] = field(factory=list)
     snapshots: list[tuple[object, ...]] = field(factory=list)
     dropped: list[int] = field(factory=list)
-    tails: dict[str, _Tail] = field(factory=dict)
+    next_frame: int = 0
     size: int = 0
+
+
+def _many(name: str) -> tuple[str, str, int]:
+    """The statement of one row, that of `ROWS_AT_ONCE` rows, and the parameters of a row.
+
+    A row that is refused rolls the transaction back, which is what happens to it anyway: SQLite need not remember how
+    to take back one statement.
+    """
+    one = SQL[name].removesuffix(";").replace("INSERT", "INSERT OR ROLLBACK", 1)
+    before, row = one.split(" VALUES ")
+    return one, f"{before} VALUES {', '.join([row] * ROWS_AT_ONCE)}", row.count("?")
+
+
+_PUT_FRAMES: Final = _many("put_frame")
+_PUT_VALUES: Final = _many("put_values")
+
+
+def _insert(connection: sqlite3.Connection, statements: tuple[str, str, int], flat: list[object]) -> None:
+    one, many, width = statements
+    step = width * ROWS_AT_ONCE
+    whole = len(flat) - len(flat) % step
+    if whole:
+        connection.executemany(many, (flat[start : start + step] for start in range(0, whole, step)))
+    if whole < len(flat):
+        connection.executemany(one, (flat[start : start + width] for start in range(whole, len(flat), width)))
 
 
 class SqliteJournal(SqliteFile):
@@ -189,15 +222,15 @@ class SqliteJournal(SqliteFile):
     def _commit(self, appends: Sequence[Append]) -> int:
         with rows.translated(self._path, "write"):
             connection = self._usable()
-            if not self._next_frame:
-                self._next_frame = connection.execute(SQL["next_frame"]).fetchone()[0]
-            batch = _Batch()
-            for append in appends:
-                self._plan(connection, append, batch)
-            with self._transaction(connection):
+            with self._all_or_nothing(connection):
+                if not self._next_frame:
+                    self._next_frame = connection.execute(SQL["next_frame"]).fetchone()[0]
+                batch = self._plan(connection, appends)
+                connection.execute(SQL["begin"])
                 self._write(connection, batch)
-        self._next_frame += len(batch.frames)
-        self._remember(batch)
+                connection.execute(SQL["commit"])
+        self._next_frame = batch.next_frame
+        self._forget(batch)
         if batch.dropped:
             self._cut_log(connection)
         return batch.size
@@ -216,68 +249,79 @@ class SqliteJournal(SqliteFile):
             LOG.warning("journal %s: its log could not be emptied: %s", self._path, error)
             self._discard()
 
-    def _plan(self, connection: sqlite3.Connection, append: Append, batch: _Batch) -> None:
-        """Add the rows of one append; refuses what does not join on before anything is written."""
-        run_id, facts = append.run_id, append.facts
-        tail = batch.tails.get(run_id) or self._find_tail(connection, run_id)
-        if append.header is not None:
-            batch.runs.append(rows.run_values(append.header))
-            tail = tail or _Tail(append.header.created, 0, False)
-        if tail is None:
-            raise unknown_run(run_id)
-        check_joins(append, tail.last_seq)
-        dropped = tail.dropped or append.drop_values
-        batch.tails[run_id] = _Tail(tail.key, tail.last_seq + len(facts), dropped)
-        if facts:
-            try:
-                head, texts, values = encode_frame(facts)
-            except ValueError as error:
-                raise JournalError(f"the facts of run {run_id!r} cannot be written: {error}", run_id=run_id) from error
-            frame, seq = self._next_frame + len(batch.frames), append.first_seq
-            values_crc = None
-            if values and not dropped:
-                values_crc = rows.body_crc(run_id, seq, values)
-                batch.values.append((frame, values))
-                batch.size += len(values)
-            crc = rows.frame_crc(run_id, seq, len(facts), head, texts)
-            batch.frames.append((frame, tail.key, seq, len(facts), head, texts, crc, values_crc))
-            batch.size += len(head) + len(texts)
-        if append.drop_values:
-            batch.dropped.append(tail.key)
-        elif append.snapshot is not None and not dropped:
-            body, last = append.snapshot.encode(), tail.last_seq + len(facts)
-            batch.snapshots.append((tail.key, last, body, rows.body_crc(run_id, last, body)))
-            batch.size += len(body)
+    def _plan(self, connection: sqlite3.Connection, appends: Sequence[Append]) -> _Batch:
+        """The rows of a commit; refuses what does not join on before anything is written."""
+        batch = _Batch()
+        frames, values, tails = batch.frames, batch.values, self._tails
+        frame = self._next_frame
+        size = 0
+        for append in appends:
+            run_id, facts = append.run_id, append.facts
+            tail = tails.get(run_id)
+            if tail is None or append.header is not None:
+                tail = self._find_tail(connection, append, batch)
+            if append.drop_values:
+                tail.dropped = True
+                batch.dropped.append(tail.key)
+            if facts:
+                seq, count, bound = append.first_seq, len(facts), tail.bound
+                if seq != tail.last_seq + 1:
+                    check_joins(append, tail.last_seq)
+                tail.last_seq += count
+                try:
+                    head, texts, body = encode_parts(facts)
+                except ValueError as error:
+                    raise JournalError(
+                        f"the facts of run {run_id!r} cannot be written: {error}", run_id=run_id
+                    ) from error
+                values_crc = None
+                if body and not tail.dropped:
+                    values_crc = rows.body_crc(bound, seq, body)
+                    values += (frame, body)
+                    size += len(body)
+                frames += (frame, tail.key, seq, count, head, texts)
+                frames += (rows.frame_crc(bound, seq, count, head, texts), values_crc)
+                frame += 1
+                size += len(head) + len(texts)
+            if append.snapshot is not None and not tail.dropped:
+                body, last = append.snapshot.encode(), tail.last_seq
+                batch.snapshots.append((tail.key, last, body, rows.body_crc(tail.bound, last, body)))
+                size += len(body)
+        batch.next_frame, batch.size = frame, size
+        return batch
 
-    def _find_tail(self, connection: sqlite3.Connection, run_id: str) -> _Tail | None:
+    def _find_tail(self, connection: sqlite3.Connection, append: Append, batch: _Batch) -> _Tail:
+        """The end of the run of an append that is not known, or that has a row for it, which is put into the batch."""
+        run_id = append.run_id
         tail = self._tails.get(run_id)
         if tail is None:
-            row = connection.execute(SQL["tail"], (run_id,)).fetchone()
-            tail = None if row is None else _Tail(row[0], row[2] or 0, bool(row[1]))
+            found = connection.execute(SQL["tail"], (run_id,)).fetchone()
+            if found is not None:
+                tail = _Tail(found[0], found[2] or 0, bool(found[1]), rows.bound_crc(run_id))
+            elif append.header is not None:
+                tail = _Tail(append.header.created, 0, False, rows.bound_crc(run_id))
+            else:
+                raise unknown_run(run_id)
+            self._tails[run_id] = tail
+        if append.header is not None:
+            batch.runs.append(rows.run_values(append.header))
         return tail
 
     def _write(self, connection: sqlite3.Connection, batch: _Batch) -> None:
-        for name, parameters in (
-            ("put_run", batch.runs),
-            ("put_frame", batch.frames),
-            ("put_values", batch.values),
-            ("put_snapshot", batch.snapshots),
-        ):
-            if parameters:
-                connection.executemany(SQL[name], parameters)
-        for row in batch.snapshots:
-            connection.execute(SQL["trim_snapshots"], row[:1])
-        for key in batch.dropped:
-            for name in ("drop_values", "drop_snapshots", "mark_dropped"):
-                connection.execute(SQL[name], (key,))
+        connection.executemany(SQL["put_run"], batch.runs)
+        _insert(connection, _PUT_FRAMES, batch.frames)
+        _insert(connection, _PUT_VALUES, batch.values)
+        connection.executemany(SQL["put_snapshot"], batch.snapshots)
+        connection.executemany(SQL["trim_snapshots"], [row[:1] for row in batch.snapshots])
+        keys = [(key,) for key in batch.dropped]
+        for name in ("drop_values", "drop_snapshots", "mark_dropped"):
+            connection.executemany(SQL[name], keys)
 
     @contextmanager
-    def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """All or nothing: the commit is durable at the end, or an error is raised and nothing of it is kept here."""
+    def _all_or_nothing(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """The commit is durable at the end, or an error is raised and nothing of it is kept, here or in the file."""
         try:
-            connection.execute(SQL["begin"])
             yield
-            connection.execute(SQL["commit"])
         except BaseException as error:
             # A COMMIT that raised may have happened all the same: what is remembered of the file counts no more.
             self._tails.clear()
@@ -290,11 +334,10 @@ class SqliteJournal(SqliteFile):
                 self._discard()
             raise
 
-    def _remember(self, batch: _Batch) -> None:
-        self._tails.update(batch.tails)
-        over = {status.value for status in RUN_OVER}
+    def _forget(self, batch: _Batch) -> None:
+        """Let go of the tails of runs that are over, and of those that are too many."""
         for row in batch.runs:
-            if row[5] in over:
+            if row[5] in _OVER:
                 self._tails.pop(str(row[1]), None)
         while len(self._tails) > TAILS_MAX:
             del self._tails[next(iter(self._tails))]

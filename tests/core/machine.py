@@ -6,17 +6,17 @@ it reads facts alone, knows nothing of `RunState`, and knows at each moment whic
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from actorflow._core import commands as c
 from actorflow._core import facts as f
+from actorflow._core.apply import apply, fold
 from actorflow._core.decide import decide
 from actorflow._core.lifecycle import PHASE_MOVES, RUN_MOVES, STEP_MOVES, Phase, StepStatus
 from actorflow._core.plan import RunPlan, StepPlan
 from actorflow._core.policies import Rate, Retry
-from actorflow._core.react import settle
-from actorflow._core.run_state import Batch, RunState, apply, fold
+from actorflow._core.react import open_gates, settle
+from actorflow._core.run_state import Batch, RunState
 from actorflow._core.state_text import dump_state, load_state
 from actorflow._core.store_state import StoreState, value_bytes
 from actorflow._ids import HOOKS
@@ -37,7 +37,7 @@ def plan_of(**options: object) -> RunPlan:
         StepPlan(step_id="tough", retry=Retry(3, delay=1.0, factor=2.0, jitter=0.0)),
         *(StepPlan(step_id=hook) for hook in sorted(HOOKS)),
     ]
-    return RunPlan(workflow_id="w", steps={step.step_id: step for step in steps}, **options)  # type: ignore[arg-type]
+    return RunPlan(workflow_id="w", steps={step.step_id: step for step in steps}, **options)  # type: ignore[arg-type]  # fields by name
 
 
 class Account:
@@ -90,7 +90,7 @@ class Machine:
 
     def __init__(self, plan: RunPlan, state: RunState | None = None, now: float = T0) -> None:
         self.plan = plan
-        self.state = state or RunState("run")
+        self.state = open_gates(state or RunState("run"), plan)
         self.now = now
         self.facts: list[f.Fact] = []
         self.account = Account()
@@ -159,13 +159,6 @@ def kinds(facts: Sequence[f.Fact]) -> list[str]:
     return [type(fact).__name__ for fact in facts]
 
 
-def without_gates(text: str) -> dict[str, object]:
-    """A dumped state without the starts that only the process that made them knows."""
-    document: dict[str, object] = json.loads(text)
-    del document["gates"]
-    return document
-
-
 def check_books(machine: Machine) -> None:
     """Everything that `RunState` keeps twice, counted again."""
     state, account = machine.state, machine.account
@@ -180,7 +173,7 @@ def check_books(machine: Machine) -> None:
     assert sum(counts.values()) + state.open_steps + len(account.hooks) == state.next_n - 1
     assert not account.hooks & state.done.keys()
     assert sorted(account.where) == list(range(1, state.next_n))
-    assert {n: row[2] for n, row in state.done.items()} == {n: account.where[n] for n in state.done}
+    assert {n: StepStatus(row[2]) for n, row in state.done.items()} == {n: account.where[n] for n in state.done}
     waiting = sorted(n for item in state.waits.values() for n in item)
     assert waiting == sorted(n for n, item in state.armed.items() if isinstance(item, f.WaitOpened))
     if state.phase is Phase.OPEN:
@@ -188,17 +181,27 @@ def check_books(machine: Machine) -> None:
         for key, n in state.keys.items():
             holder = state.live.get(n) or state.armed[n]
             assert getattr(holder, "key", None) == key
-    for step, gate in state.gates.items():
-        assert gate.live == sum(activation.step == step for activation in state.live.values())
-        limit = machine.plan.steps[step].concurrency
-        assert limit is None or gate.live <= limit
+    check_gates(machine)
     assert len(state.live) - len(state.parked) <= machine.plan.max_live_steps
     check_bytes(state.store)
 
 
+def check_gates(machine: Machine) -> None:
+    """Every step with bounds has its gate, which knows who is live and when the latest started, and no more."""
+    bounded = {n: s for n, s in machine.plan.steps.items() if s.concurrency is not None or s.rate is not None}
+    assert machine.state.gates.keys() == bounded.keys()
+    for step, gate in machine.state.gates.items():
+        assert gate.live == sum(activation.step == step for activation in machine.state.live.values())
+        limit, rate = bounded[step].concurrency, bounded[step].rate
+        assert limit is None or gate.live <= limit
+        assert gate.keeps == (rate.count if rate is not None else 0)
+        assert len(gate.starts) <= gate.keeps
+        assert list(gate.starts) == sorted(gate.starts)
+
+
 def check_bytes(store: StoreState) -> None:
     """The size of the store is the sum of what it holds."""
-    assert store.bytes == sum(value_bytes(value) + len(key) + 4 for key, value in store.values.items())
+    assert store.bytes == sum(value_bytes(value) + len(key.encode()) + 4 for key, value in store.values.items())
 
 
 def _numbers(batch: Batch) -> range:
@@ -207,8 +210,8 @@ def _numbers(batch: Batch) -> range:
 
 def check_fold(machine: Machine) -> None:
     """Folding the facts into a fresh state gives this state."""
-    folded = fold(RunState("run"), machine.facts)
-    assert without_gates(dump_state(folded)) == without_gates(dump_state(machine.state))
+    folded = fold(open_gates(RunState("run"), machine.plan), machine.facts)
+    assert dump_state(folded) == dump_state(machine.state)
 
 
 def in_order(state: RunState) -> bool:

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from actorflow._core import commands as c
 from actorflow._core import facts as f
+from actorflow._core.apply import fold
 from actorflow._core.lifecycle import Ending, Phase, RunStatus, StepStatus
 from actorflow._core.plan import RunPlan, StepPlan
 from actorflow._core.policies import DRAIN, Limits, Rate, tolerate
-from actorflow._core.react import judge, pending, wake_at
-from actorflow._core.run_state import RunState, fold
+from actorflow._core.react import judge, open_gates, pending, wake_at
+from actorflow._core.run_state import RunState
 from actorflow._core.state_text import dump_state
 from actorflow._ids import HOOK_CANCEL, HOOK_COMPLETE, HOOK_ERROR
-from tests.core.machine import T0, Machine, check_books, check_fold, kinds, plan_of
+from tests.core.machine import T0, Machine, check_books, check_fold, check_gates, kinds, plan_of
 
 ALL_HOOKS = frozenset({HOOK_COMPLETE, HOOK_ERROR, HOOK_CANCEL})
 
@@ -88,7 +89,7 @@ def test_a_held_step_that_is_taken_back_is_passed_over() -> None:
 
 
 def test_a_gate_counts_those_who_were_live_before_it_was_made() -> None:
-    """After a fold there are no gates: the first step that asks makes one, and it is true."""
+    """A state that was folded without gates gets them when it goes on, and they are true."""
     machine = running()
     numbers = many(machine, "gated", 3)
     other = Machine(machine.plan, fold(RunState("run"), machine.facts), machine.now)
@@ -148,9 +149,6 @@ def test_no_window_has_more_starts_than_its_rate(count: int, per: float, pauses:
 
 
 @pytest.mark.rule("D7")
-@pytest.mark.xfail(
-    strict=True, reason="_open compares now - start with per, wake_at adds: rounding makes them disagree"
-)
 @pytest.mark.parametrize("per", [0.1, 0.3, 1.1])
 def test_a_rate_opens_at_the_time_that_it_said(per: float) -> None:
     """At `wake_at` there is something to do, whatever the floats: nobody would ask a second time."""
@@ -162,24 +160,98 @@ def test_a_rate_opens_at_the_time_that_it_said(per: float) -> None:
 
 
 @pytest.mark.rule("F3", "F4")
-@pytest.mark.xfail(strict=True, reason="gates are made by settle, not by apply: folding does not know recent starts")
 def test_a_rate_holds_over_a_crash() -> None:
     """A run that is folded from its facts keeps the pace that it kept."""
     machine = running()
     many(machine, "rated", 5)
     for n in pending(machine.state):
         machine.tell(c.InterruptStep(n, True))
-    folded = fold(RunState("run"), machine.facts)
+    folded = fold(open_gates(RunState("run"), machine.plan), machine.facts)
     assert dump_state(folded) == dump_state(machine.state)
 
 
-@pytest.mark.xfail(strict=True, reason="starts are noted for every gate, and dropped only where there is a rate")
 def test_a_concurrency_remembers_no_starts() -> None:
     """A gate without a rate has no use for them: a million branches would leave a million times behind."""
     machine = running()
     for _ in range(50):
         machine.do(c.FinishStep(machine.schedule("gated"), "null"))
     assert len(machine.state.gates["gated"].starts) <= 2
+
+
+@pytest.mark.xfail(strict=True, reason="wake_at gives past moments while all places are taken: the run spins")
+@pytest.mark.rule("C2", "C8")
+def test_bounds_that_are_met_make_nobody_wake_at_a_moment_that_has_passed() -> None:
+    """What waits for the end of a live step, or for a place, is not waited for by time: that would spin."""
+    full = running(max_live_steps=1)
+    full.schedule("a", delay=1)
+    assert wake_at(full.state, full.plan) == 0.0
+    gated = running()
+    first, second = many(gated, "both", 2)
+    assert live(gated) == [first]
+    assert wake_at(gated.state, gated.plan) == 0.0
+    gated.do(c.FinishStep(first, "null"))
+    assert wake_at(gated.state, gated.plan) == T0 + 2
+    assert kinds(gated.do(c.Tick(), after=2)) == ["StepStarted"]
+    assert second in gated.state.live
+    hook = running(hooks=ALL_HOOKS)
+    hook.do(c.FinishStep(1, "null"))
+    loaded = hook.copy()
+    loaded.do(c.InterruptStep(hook.state.hook, True), after=5)
+    assert loaded.state.phase is Phase.HOOK
+    assert wake_at(loaded.state, loaded.plan) == 0.0
+
+
+def new_plan(**steps: StepPlan) -> RunPlan:
+    """A plan of `start` and these steps."""
+    return RunPlan(workflow_id="w", steps={"start": StepPlan(step_id="start"), **steps})
+
+
+@pytest.mark.xfail(strict=True, reason="open_gates keeps the gates of steps that the plan does not have")
+@pytest.mark.rule("F9")
+def test_a_gate_of_a_step_that_is_gone_stands_in_nobodys_way() -> None:
+    """The snapshot of an older workflow knows bounds of a step that the new one does not have."""
+    old = Machine(new_plan(r=StepPlan(step_id="r", rate=Rate(1, per=2.0)), a=StepPlan(step_id="a"))).start()
+    old.do(c.FinishStep(old.schedule("r"), "null"))
+    new = Machine(new_plan(a=StepPlan(step_id="a")), old.copy().state, old.now)
+    new.account.where = dict(old.account.where)
+    n = new.schedule("a")
+    assert n in new.state.live
+    assert wake_at(new.state, new.plan) == 0.0
+    check_books(new)
+
+
+@pytest.mark.xfail(strict=True, reason="open_gates does not fit Gate.keeps to the present rate")
+@pytest.mark.rule("F9", "C5")
+@pytest.mark.parametrize(
+    ("before", "after"), [(Rate(2, per=4.0), Rate(3, per=4.0)), (Rate(3, per=4.0), Rate(1, per=4.0))]
+)
+def test_a_rate_that_was_changed_holds_after_a_snapshot(before: Rate, after: Rate) -> None:
+    """The new bound is kept, wider or narrower, by the starts that are known."""
+    old = Machine(new_plan(r=StepPlan(step_id="r", rate=before))).start()
+    many(old, "r", before.count)
+    new = Machine(new_plan(r=StepPlan(step_id="r", rate=after)), old.copy().state, old.now + 1)
+    new.account.where = dict(old.account.where)
+    count = len(new.facts)
+    numbers = many(new, "r", 5)
+    started = [n for n in new.starts() if n in numbers]
+    assert len(started) == max(0, after.count - before.count)
+    assert len(new.facts) > count
+    new.do(c.Tick(), after=wake_at(new.state, new.plan) - new.now)
+    assert len([n for n in new.starts() if n in numbers]) > len(started)
+    check_gates(new)
+
+
+@pytest.mark.rule("C5")
+def test_two_steps_of_one_step_id_that_crashed_too_often_fail_together() -> None:
+    """Without a gate: under DRAIN each fails and the line moves on."""
+    machine = running(join=DRAIN, limits=Limits(crashes_per_step=1))
+    first, second = machine.schedule("a"), machine.schedule("a")
+    machine.tell(c.InterruptStep(first, True))
+    machine.tell(c.InterruptStep(second, True))
+    free = machine.schedule("a")
+    assert machine.state.failures == [first, second]
+    assert live(machine) == [free]
+    check_books(machine)
 
 
 # --- waits
@@ -196,14 +268,14 @@ def test_a_wait_that_times_out_fails_or_runs_its_other_step(join: Any) -> None:
     assert machine.do(c.Tick(), after=1.5) == []
     assert kinds(machine.do(c.Tick(), after=0.5)) == ["WaitTimedOut", "StepFailed"]
     assert machine.state.done[alone][2:7] == (
-        StepStatus.FAILED,
+        "failed",
         0,
         "null",
         "StepTimeout",
         "no event 'e' came within 2 s",
-    )  # type: ignore[index]
+    )  # type: ignore[index]  # the number is the reply
     assert kinds(machine.do(c.Tick(), after=5)) == ["WaitTimedOut", "StepStarted"]
-    activation = machine.state.live[other]  # type: ignore[index]
+    activation = machine.state.live[other]  # type: ignore[index]  # the number is the reply
     assert (activation.step, activation.payload, activation.event) == ("gated", '"p"', None)
     assert machine.state.waits == {}
     check_fold(machine)
@@ -220,6 +292,29 @@ def test_a_time_out_is_a_failure_like_any_other() -> None:
     assert machine.state.status is RunStatus.FAILED
 
 
+@pytest.mark.xfail(strict=True, reason="fold gives all entries one seq: two of one step at one moment clash")
+@pytest.mark.rule("C2", "D6", "F3")
+def test_a_time_out_stands_where_its_deadline_puts_it() -> None:
+    """It was due before what fell due while nobody looked, and folding it does not stumble over its old entry."""
+    machine = running(max_live_steps=2)
+    machine.tell(c.OpenWait(1, "a", "1", "e", T0 + 2, "a"))
+    machine.schedule("a", delay=3)
+    machine.schedule("a", delay=4)
+    facts = machine.do(c.Tick(), after=9)
+    assert kinds(facts) == ["WaitTimedOut", "StepStarted"]
+    assert machine.state.live[2].due == T0 + 2
+    check_fold(machine)
+    fold(
+        open_gates(RunState("run"), machine.plan),
+        [
+            f.RunStarted(T0, "w", "", "", "null", "{}", "", "", ""),
+            f.WaitOpened(T0, 1, "a", "1", "e", T0 + 2, "a", 0),
+            f.StepScheduled(T0 + 3, 2, "a", "1", T0 + 3, 0, ""),
+            f.WaitTimedOut(T0 + 3, 1),
+        ],
+    )
+
+
 # --- crashes
 
 
@@ -233,7 +328,7 @@ def test_a_step_that_was_live_at_too_many_deaths_fails() -> None:
     assert machine.state.live[n].attempt == 1
     assert kinds(machine.do(c.InterruptStep(n, True))) == ["StepInterrupted", "StepFailed"]
     assert machine.state.done[n][2:7] == (
-        StepStatus.FAILED,
+        "failed",
         1,
         "null",
         "Crashed",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fences import rule_table
+from tests.fences.tree import project_files
 
 RULES = rule_table.rules(rule_table.SEMANTICS.read_text(encoding="utf-8")) if rule_table.SEMANTICS.is_file() else []
 
@@ -46,11 +47,11 @@ def test_the_table_is_up_to_date() -> None:
 
 
 def test_every_folder_of_tests_has_an_address() -> None:
-    """The first table of tests/README.md lists the folders that hold tests, each once, and no other."""
+    """The first table of tests/README.md lists the folders below tests/, each once, and no other."""
     readme = (rule_table.TESTS / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)/` \|", readme, re.MULTILINE)
-    folders = {path.relative_to(rule_table.TESTS).parts[0] for path in rule_table.TESTS.rglob("test_*.py")}
-    assert sorted(listed) == sorted(folder for folder in folders if not folder.endswith(".py"))
+    ours = [path.relative_to(rule_table.TESTS).parts for path in project_files() if rule_table.TESTS in path.parents]
+    assert sorted(listed) == sorted({parts[0] for parts in ours if len(parts) > 1})
 
 
 def test_rules_are_read_from_headings_and_numbers() -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import attrs
 import pytest
 
 from actorflow._core import commands, facts
+from actorflow._core.apply import APPLY
 from actorflow._core.commands import COMMANDS
 from actorflow._core.decide import DECIDE
 from actorflow._core.facts import FACTS
-from actorflow._core.run_state import APPLY
 from actorflow.journals.codec import TAGS
+from tests.fences.tree import ROOT, package_files
 
 
 def tagged_types(table: object) -> list[object]:
@@ -55,11 +61,69 @@ def mentions(cls: type, part: type) -> bool:
 
 
 @pytest.mark.parametrize("cls", [*COMMANDS, *FACTS], ids=lambda cls: cls.__name__)
-def test_a_command_or_fact_is_a_frozen_record(cls: type) -> None:
-    """A command and a fact are immutable, and name their field types at run time."""
+def test_a_command_or_fact_is_a_slotted_record(cls: type) -> None:
+    """A command and a fact have their declared fields and no others, and name the types of these at run time."""
     assert attrs.has(cls)
-    assert cls.__setattr__ is not object.__setattr__, "not frozen"
+    assert "__dict__" not in dir(cls)
     attrs.resolve_types(cls)
+
+
+# The functions that set attributes by name, past the eyes of the type checker, and on what. No fact among them but one.
+UNSEEN = {
+    "RunClock.hold": "the clock of the tests is stopped and let go",
+    "drop_arguments": "facts that nobody else has seen lose their values, in place",
+    "RunOutcome.state": "made when it is first looked at",
+    "RunOutcome.steps": "made when it is first looked at",
+    "load_state": "a run that comes from text, field by field",
+    "load_activation": "an activation that comes from text, field by field",
+    "Workflow.__init_subclass__": "what was found out about a workflow class is kept on it",
+    "compile_workflow": "what was found out about a workflow class is kept on it",
+}
+
+
+def test_a_fact_is_declared_as_one() -> None:
+    """Each class of the module stands under `@fact`, and for the type checker that is `attrs.frozen`."""
+    module = ast.parse(inspect.getsource(facts))
+    classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
+    assert {node.name: [ast.unparse(word) for word in node.decorator_list] for node in classes} == {
+        cls.__name__: ["fact"] for cls in FACTS
+    }
+    (told,) = [node.body for node in module.body if isinstance(node, ast.If)]
+    assert [ast.unparse(node) for node in told] == ["from attrs import frozen as fact"]
+
+
+def test_the_type_checker_refuses_to_change_a_fact(tmp_path: Path) -> None:
+    """Whoever assigns to a field of a fact fails the type check, which the package has to pass."""
+    snippet = tmp_path / "snippet.py"
+    text = "from actorflow._core.facts import StepStarted\n\nstarted = StepStarted(0.0, 1, 1)\n"
+    words = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "--cache-dir", str(tmp_path)]
+    for line, errors in (("print(started.n)", 0), ("started.n = 2", 1)):
+        snippet.write_text(f"{text}{line}\n", encoding="utf-8")
+        result = subprocess.run([*words, str(snippet)], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert result.returncode == errors, result.stdout + result.stderr
+        assert ("read-only" in result.stdout) == bool(errors)
+
+
+def setters(node: ast.AST, prefix: str = "") -> Iterator[str]:
+    """The qualified name of every function that sets attributes by name, once per call."""
+    for child in ast.iter_child_nodes(node):
+        named = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+        inner = f"{prefix}.{child.name}".lstrip(".") if named else prefix
+        if isinstance(child, ast.Call) and ast.unparse(child.func).split(".")[-1] in ("setattr", "__setattr__"):
+            yield prefix
+        yield from setters(child, inner)
+
+
+def test_nobody_changes_a_fact_behind_the_type_checker() -> None:
+    """Attributes are set by name in the listed functions only: nothing else holds facts unchanged at run time."""
+    found = {name for path in package_files() for name in setters(ast.parse(path.read_text(encoding="utf-8")))}
+    assert sorted(name.removeprefix("_") for name in found) == sorted(UNSEEN)
+
+
+def test_a_hidden_write_is_noticed() -> None:
+    """The check sees both ways to set an attribute by name, in methods too."""
+    source = "class A:\n    def f(self):\n        object.__setattr__(self, 'x', 1)\ndef g(a):\n    setattr(a, 'x', 1)\n"
+    assert list(setters(ast.parse(source))) == ["A.f", "g"]
 
 
 def test_commands_are_asked_in_the_imperative_and_facts_told_in_the_past() -> None:

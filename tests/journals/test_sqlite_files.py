@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
+import attrs
 import pytest
 
+from actorflow._core import facts as f
 from actorflow.errors import JournalBusy, JournalCorrupt, JournalError
 from actorflow.journals import SqliteJournal, SqliteReader
-from actorflow.testing.journal_samples import InlineExecutor, append, end, pushes
+from actorflow.testing.journal_samples import InlineExecutor, append, end, pushes, without_values
 
 INLINE = InlineExecutor()
 
@@ -190,8 +192,6 @@ async def test_a_log_without_its_file_is_not_thrown_away(tmp_path: Path) -> None
 
 async def test_a_damaged_snapshot_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A snapshot only shortens recovery: a damaged one is reported, and an older one or none is taken."""
-    import attrs
-
     path = tmp_path / "runs.db"
     async with opened(path) as journal:
         await journal.commit([attrs.evolve(append(1, pushes(3), new=True), snapshot="one")])
@@ -209,8 +209,6 @@ async def test_a_damaged_snapshot_is_passed_over(tmp_path: Path, caplog: pytest.
 @pytest.mark.rule("B12")
 async def test_ended_values_are_gone_from_the_file(tmp_path: Path) -> None:
     """After the end, not a byte of a value is left in the file; the record of the run is."""
-    from actorflow._core import facts as f
-
     path = tmp_path / "runs.db"
     secret = [f.OperationApplied(1.0, 1, "set", "k", f'"secret-{i}-{"x" * i}"', "") for i in range(3000)]
     seeded = f.StateSeeded(1.0, {"secret-key": '"secret-seed"'})
@@ -223,6 +221,40 @@ async def test_ended_values_are_gone_from_the_file(tmp_path: Path) -> None:
     content = b"".join(contents(tmp_path).values())
     assert b"secret" not in content
     assert b"payload" in content
+
+
+@pytest.mark.rule("F2")
+async def test_many_runs_side_by_side(tmp_path: Path) -> None:
+    """Runs whose rows lie between each other's: each is read whole, and each end takes its values and no others."""
+    path = tmp_path / "runs.db"
+    runs, rounds = 213, 9
+    texts = {n: [f'"run {n} holds {i}, {"x" * (n * i % 50)}"' for i in range(rounds)] for n in range(1, runs + 1)}
+    facts = {n: [f.OperationApplied(1.0, 1, "push", "k", text, "") for text in texts[n]] for n in texts}
+    async with opened(path) as journal:
+        for i in range(rounds):
+            await journal.commit([append(1 + i, facts[n][i : i + 1], n, new=not i) for n in texts])
+        for n in texts:
+            assert list(await journal.read(f"run-{n}")) == facts[n]
+        for third in (0, 1):
+            await journal.commit([end(rounds + 1, n) for n in texts if n % 3 == third])
+        for n in texts:
+            assert list(await journal.read(f"run-{n}", 1, rounds)) == (
+                facts[n] if n % 3 == 2 else list(map(without_values, facts[n]))
+            )
+
+
+async def test_a_refused_commit_is_forgotten(tmp_path: Path) -> None:
+    """What a commit would have added to any run does not count when its last append is refused."""
+    path = tmp_path / "runs.db"
+    async with opened(path) as journal:
+        await journal.commit([append(1, pushes(2), n, new=True) for n in range(1, 41)])
+        for bad in (append(9, pushes(1), 40), append(3, [f.StepCompleted(1.0, 1, "[\n]")], 40)):
+            with pytest.raises(JournalError, match="run-40"):
+                await journal.commit([*(append(3, pushes(1, 2), n) for n in range(1, 40)), end(4, 1), bad])
+        await journal.commit([append(3, pushes(1, 2), n) for n in range(1, 41)])
+    async with opened(path) as journal:
+        for n in range(1, 41):
+            assert list(await journal.read(f"run-{n}")) == pushes(3)
 
 
 # --- owners

@@ -64,7 +64,7 @@ async def test_ctx_state_cannot_be_written(journal: str) -> None:
 
         async def look(self, data, ctx: Context):
             try:
-                ctx.state["k"] = 2  # type: ignore[index]
+                ctx.state["k"] = 2  # type: ignore[index]  # that it is refused is what the test is about
             except (TypeError, AttributeError):
                 await ctx.run_store.set("refused", True)
 

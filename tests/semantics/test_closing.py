@@ -25,11 +25,11 @@ from actorflow import (
 
 async def _run_out_of_block(flow: type[Workflow], *, grace: float) -> float:
     """Start a run, leave the block as soon as its first step is live, and tell how long leaving took."""
-    flow.live = trio.Event()  # type: ignore[attr-defined]
+    flow.live = trio.Event()  # type: ignore[attr-defined]  # the class of the test gets one more attribute
     with trio.fail_after(100_000):
         async with open_runtime([flow], shutdown_grace=grace) as runtime:
             await runtime.start(flow)
-            await flow.live.wait()  # type: ignore[attr-defined]
+            await flow.live.wait()  # type: ignore[attr-defined]  # the class of the test gets one more attribute
             left = trio.current_time()
     return trio.current_time() - left
 

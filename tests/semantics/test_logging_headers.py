@@ -159,7 +159,7 @@ async def test_a_step_cannot_change_the_headers_of_others(journal: str) -> None:
     class Flow(Workflow):
         async def start(self, data, ctx: Context):
             with contextlib.suppress(TypeError, AttributeError):
-                ctx.headers["trace"] = "spoiled"  # type: ignore[index]
+                ctx.headers["trace"] = "spoiled"  # type: ignore[index]  # that it is refused is what the test is about
             await ctx.schedule_next_step("other")
 
         async def other(self, data, ctx: Context):

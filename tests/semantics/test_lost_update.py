@@ -340,9 +340,7 @@ async def test_a_policy_that_does_not_cover_it_does_not_retry(
 
 @pytest.mark.rule("B10", "C3", "C5")
 @pytest.mark.parametrize("how", ["set", "set_state"])
-async def test_get_and_set_under_retry_counts_every_branch(
-    how: str, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_get_and_set_under_retry_counts_every_branch(how: str, autojump_clock: trio.testing.MockClock) -> None:
     """The classic race of twenty branches ends with twenty, and did clash on the way."""
     attempts: list[int] = []
 

@@ -42,7 +42,7 @@ ROUND_TRIPS = [
     "",
     "é",
     "\N{GRINNING FACE}",
-    "\x00\n\"\\\x7f\u2028",
+    '\x00\n"\\\x7f\u2028',
     "NaN",
     [],
     {},

@@ -577,7 +577,9 @@ async def test_calls_without_reply_are_applied_although_the_step_ends(journal: s
 
 @pytest.mark.rule("A5")
 @pytest.mark.parametrize(
-    "verb, args", [("push_nowait", (1,)), ("increment_nowait", ()), ("set_nowait", (object(),))], ids=["push", "increment", "set"]
+    "verb, args",
+    [("push_nowait", (1,)), ("increment_nowait", ()), ("set_nowait", (object(),))],
+    ids=["push", "increment", "set"],
 )
 async def test_a_call_without_reply_checks_its_arguments_at_the_call(verb: str, args: tuple[object, ...]) -> None:
     """A bad key, or a bad value, raises where the call stands."""
