@@ -84,12 +84,12 @@ def _finish_step(state: RunState, plan: RunPlan, command: c.FinishStep, now: flo
     if command.operations and check_all(state, plan, n, command.operations, command.marks, now):
         facts.append(f.TransactionApplied(now, n, list(command.operations), ""))
     next_n = state.next_n
-    taken = set(state.keys) if command.schedules else set()
+    taken: set[str] = set()
     for ask in command.schedules if state.phase is Phase.OPEN else ():
         if isinstance(ask, c.Schedule):
-            if ask.key in taken:
-                continue
             if ask.key:
+                if ask.key in state.keys or ask.key in taken:
+                    continue
                 taken.add(ask.key)
             facts.append(f.StepScheduled(now, next_n, ask.step, ask.payload, now + ask.due, n, ask.key))
             next_n += 1

@@ -67,10 +67,11 @@ def decide_operation(
 def _most_bytes(key: str, argument: Argument) -> int:
     """No operation with this argument lets the store grow by more: a bound that is quickly had."""
     if type(argument) is str:
-        return size_of(argument) + size_of(key) + 8
+        return size_of(argument) + size_of(key) + 16
     if type(argument) is tuple:
-        return sum(map(size_of, argument)) + len(argument) + size_of(key) + 8
-    return 16 + size_of(key) if argument is None or -SMALL < argument < SMALL else MAX_DIGITS  # type: ignore[operator]  # a number by now
+        return sum(map(size_of, argument)) + len(argument) + size_of(key) + 16
+    small = argument is None or -SMALL < argument < SMALL  # type: ignore[operator]  # a number, by verb
+    return (0 if small else MAX_DIGITS) + size_of(key) + 16
 
 
 def _check_state_bytes(state: RunState, plan: RunPlan, verb: str, key: str, argument: Argument) -> None:

@@ -6,6 +6,7 @@ names what a run owes after a crash. What does not: answers to commands (`decide
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -32,11 +33,21 @@ HOOK_OF: Final = {
 
 
 def open_gates(state: RunState, plan: RunPlan) -> RunState:
-    """Give `state` a gate for every step that has bounds of its own; before its facts are folded, or it begins."""
+    """Give `state` a gate for every step that has bounds of its own; before its facts are folded, or it begins.
+
+    The gates of a snapshot may be those of an older plan: what bounds nothing any more goes, and the rest is fitted.
+    """
+    before, state.gates = state.gates, {}
     for step_id, step in plan.steps.items():
-        if (step.concurrency is not None or step.rate is not None) and step_id not in state.gates:
-            live = sum(activation.step == step_id for activation in state.live.values())
-            state.gates[step_id] = Gate(live=live, keeps=step.rate.count if step.rate is not None else 0)
+        if step.concurrency is None and step.rate is None:
+            continue
+        gate = before.get(step_id)
+        if gate is None:
+            gate = Gate(live=sum(activation.step == step_id for activation in state.live.values()))
+        gate.keeps = step.rate.count if step.rate is not None else 0
+        while len(gate.starts) > gate.keeps:
+            gate.starts.popleft()
+        state.gates[step_id] = gate
     return state
 
 
@@ -106,10 +117,12 @@ def _start_hook(state: RunState, plan: RunPlan, now: float, record: Record) -> N
 
 def _start_due(state: RunState, plan: RunPlan, now: float, record: Record) -> None:
     room = plan.max_live_steps - len(state.live) + len(state.parked)
-    if state.gates:
-        room = _start_held(state, plan, now, record, room)
     while room > 0 and state.phase is Phase.OPEN:
         entry = head(state, now)
+        gate = _next_gate(state, plan, now) if state.gates else None
+        if gate is not None and (entry is None or gate.held[0][:2] < entry[:2]):
+            room -= _start_held(state, plan, gate, now, record)
+            continue
         if entry is None:
             return
         item = entry[3]
@@ -141,8 +154,16 @@ def _held(state: RunState, plan: StepPlan, entry: Queued, now: float) -> bool:
     if not gate.held and _open(gate, plan, now):
         return False
     take(state, entry)
-    gate.held.append(entry)
+    held = gate.held
+    if held and entry[:2] < held[-1][:2]:  # armed again at the instant at which it had been due: rare
+        held.insert(bisect_right(held, entry[:2], key=_order), entry)
+    else:
+        held.append(entry)
     return True
+
+
+def _order(entry: Queued) -> tuple[float, int]:
+    return entry[:2]
 
 
 def _more(entry: Queued) -> bool:
@@ -185,18 +206,24 @@ def _open(gate: Gate, plan: StepPlan, now: float) -> bool:
     return now >= gate.starts[0] + plan.rate.per  # the very sum that `wake_at` waits for: rounding must not part them
 
 
-def _start_held(state: RunState, plan: RunPlan, now: float, record: Record, room: int) -> int:
+def _next_gate(state: RunState, plan: RunPlan, now: float) -> Gate | None:
+    """Of the gates that stand open, the one whose first waiting step was due first; None if nothing can start."""
+    first: Gate | None = None
     for step, gate in state.gates.items():
-        step_plan = plan.steps[step]
-        while room > 0 and gate.held and _open(gate, step_plan, now) and state.phase is Phase.OPEN:
-            entry = gate.held[0]
-            if _gone(state, entry):
-                gate.held.popleft()
-                continue
-            room -= _start(state, plan, entry, now, record)
-            if not _more(entry) and gate.held:
-                gate.held.popleft()
-    return room
+        while gate.held and _gone(state, gate.held[0]):
+            gate.held.popleft()
+        if gate.held and (first is None or gate.held[0][:2] < first.held[0][:2]) and _open(gate, plan.steps[step], now):
+            first = gate
+    return first
+
+
+def _start_held(state: RunState, plan: RunPlan, gate: Gate, now: float, record: Record) -> int:
+    """Start what waits first behind `gate`; how many places it takes."""
+    entry = gate.held[0]
+    places = _start(state, plan, entry, now, record)
+    if not _more(entry) and gate.held:
+        gate.held.popleft()
+    return places
 
 
 def _gone(state: RunState, entry: Queued) -> bool:
@@ -207,16 +234,24 @@ def _gone(state: RunState, entry: Queued) -> bool:
 
 
 def wake_at(state: RunState, plan: RunPlan) -> float:
-    """When `settle` next has something to do by itself; 0.0 if it has not."""
+    """When time alone gives `settle` something to do; 0.0 if it does not.
+
+    What is due but has no place is not waited for: it is looked at when a live step ends, and asking for a moment that
+    has passed would wake the run at once, again and again.
+    """
+    if state.phase is not Phase.OPEN or len(state.live) - len(state.parked) >= plan.max_live_steps:
+        return 0.0
     times = [t for t in (state.wake_at(), *_gate_times(state, plan)) if t]
     return min(times, default=0.0)
 
 
 def _gate_times(state: RunState, plan: RunPlan) -> Iterator[float]:
     for step, gate in state.gates.items():
-        rate = plan.steps[step].rate
-        if gate.held and rate is not None and len(gate.starts) >= rate.count:
-            yield gate.starts[0] + rate.per
+        bounds = plan.steps[step]
+        if bounds.concurrency is not None and gate.live >= bounds.concurrency:
+            continue  # the end of a live step opens it, not the time
+        if gate.held and bounds.rate is not None and len(gate.starts) >= bounds.rate.count:
+            yield gate.starts[0] + bounds.rate.per
 
 
 def pending(state: RunState) -> list[int]:

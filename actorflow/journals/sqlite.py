@@ -314,7 +314,8 @@ class SqliteJournal(SqliteFile):
         connection.executemany(SQL["put_snapshot"], batch.snapshots)
         connection.executemany(SQL["trim_snapshots"], [row[:1] for row in batch.snapshots])
         keys = [(key,) for key in batch.dropped]
-        for name in ("drop_values", "drop_snapshots", "mark_dropped"):
+        # Blanked before they go: a deletion may merge pages, and what lies in the gaps of a merged page is not wiped.
+        for name in ("blank_values", "drop_values", "drop_snapshots", "mark_dropped"):
             connection.executemany(SQL[name], keys)
 
     @contextmanager

@@ -182,6 +182,7 @@ def check_books(machine: Machine) -> None:
             holder = state.live.get(n) or state.armed[n]
             assert getattr(holder, "key", None) == key
     check_gates(machine)
+    assert in_order(state)
     assert len(state.live) - len(state.parked) <= machine.plan.max_live_steps
     check_bytes(state.store)
 

@@ -337,7 +337,6 @@ NUMBERS_AND_TEXTS: tuple[tuple[str, Any], ...] = (
 )
 
 
-@pytest.mark.xfail(strict=True, reason="_most_bytes is too small by a few bytes")
 @pytest.mark.rule("B8")
 @settings(max_examples=300, deadline=None)
 @given(

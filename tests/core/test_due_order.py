@@ -109,7 +109,6 @@ def test_a_tie_is_broken_in_the_same_way_after_loading() -> None:
     assert machine.starts() == other.starts()
 
 
-@pytest.mark.xfail(strict=True, reason="_held appends, whatever the order")
 @pytest.mark.rule("F4", "D7")
 def test_a_tie_behind_a_gate_is_broken_in_the_same_way_after_loading() -> None:
     """A gated step that is armed again at the instant at which younger ones are held goes before them."""
@@ -126,7 +125,6 @@ def test_a_tie_behind_a_gate_is_broken_in_the_same_way_after_loading() -> None:
         assert run.state.live.keys() == {1, fourth}
 
 
-@pytest.mark.xfail(strict=True, reason="gates are emptied in the order of the plan")
 @pytest.mark.rule("F4", "D7")
 def test_what_two_gates_hold_starts_in_due_order_too() -> None:
     """One place becomes free while both gates stand open: the step that has waited longer gets it."""

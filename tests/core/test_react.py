@@ -178,7 +178,6 @@ def test_a_concurrency_remembers_no_starts() -> None:
     assert len(machine.state.gates["gated"].starts) <= 2
 
 
-@pytest.mark.xfail(strict=True, reason="wake_at gives past moments while all places are taken: the run spins")
 @pytest.mark.rule("C2", "C8")
 def test_bounds_that_are_met_make_nobody_wake_at_a_moment_that_has_passed() -> None:
     """What waits for the end of a live step, or for a place, is not waited for by time: that would spin."""
@@ -206,7 +205,6 @@ def new_plan(**steps: StepPlan) -> RunPlan:
     return RunPlan(workflow_id="w", steps={"start": StepPlan(step_id="start"), **steps})
 
 
-@pytest.mark.xfail(strict=True, reason="open_gates keeps the gates of steps that the plan does not have")
 @pytest.mark.rule("F9")
 def test_a_gate_of_a_step_that_is_gone_stands_in_nobodys_way() -> None:
     """The snapshot of an older workflow knows bounds of a step that the new one does not have."""
@@ -220,7 +218,6 @@ def test_a_gate_of_a_step_that_is_gone_stands_in_nobodys_way() -> None:
     check_books(new)
 
 
-@pytest.mark.xfail(strict=True, reason="open_gates does not fit Gate.keeps to the present rate")
 @pytest.mark.rule("F9", "C5")
 @pytest.mark.parametrize(
     ("before", "after"), [(Rate(2, per=4.0), Rate(3, per=4.0)), (Rate(3, per=4.0), Rate(1, per=4.0))]
@@ -292,7 +289,6 @@ def test_a_time_out_is_a_failure_like_any_other() -> None:
     assert machine.state.status is RunStatus.FAILED
 
 
-@pytest.mark.xfail(strict=True, reason="fold gives all entries one seq: two of one step at one moment clash")
 @pytest.mark.rule("C2", "D6", "F3")
 def test_a_time_out_stands_where_its_deadline_puts_it() -> None:
     """It was due before what fell due while nobody looked, and folding it does not stumble over its old entry."""

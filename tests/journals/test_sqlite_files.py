@@ -223,7 +223,7 @@ async def test_ended_values_are_gone_from_the_file(tmp_path: Path) -> None:
     assert b"payload" in content
 
 
-@pytest.mark.rule("F2")
+@pytest.mark.rule("F2", "B12")
 async def test_many_runs_side_by_side(tmp_path: Path) -> None:
     """Runs whose rows lie between each other's: each is read whole, and each end takes its values and no others."""
     path = tmp_path / "runs.db"
@@ -241,6 +241,8 @@ async def test_many_runs_side_by_side(tmp_path: Path) -> None:
             assert list(await journal.read(f"run-{n}", 1, rounds)) == (
                 facts[n] if n % 3 == 2 else list(map(without_values, facts[n]))
             )
+    content = b"".join(contents(tmp_path).values())
+    assert [n for n in texts if any(text.encode() in content for text in texts[n])] == [n for n in texts if n % 3 == 2]
 
 
 async def test_a_refused_commit_is_forgotten(tmp_path: Path) -> None:

@@ -89,6 +89,9 @@ INSERT OR REPLACE INTO snapshots (run, seq, body, crc) VALUES (?, ?, ?, ?);
 DELETE FROM snapshots
 WHERE run = ?1 AND seq < (SELECT seq FROM snapshots WHERE run = ?1 ORDER BY seq DESC LIMIT 1 OFFSET 1);
 
+-- name: blank_values
+UPDATE frame_values SET body = x'' WHERE id IN (SELECT id FROM frames WHERE run = ?);
+
 -- name: drop_values
 DELETE FROM frame_values WHERE id IN (SELECT id FROM frames WHERE run = ?);
 
