@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from . import facts as f
 from .operations import VERBS
-from .store_state import SMALL as _SMALL
-from .store_state import key_bytes, value_bytes
+from .store_state import SMALL, key_bytes, value_bytes
 from .values import MISSING
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
     from .operations import Argument
     from .run_state import RunState
     from .store_state import StoreState
+
+_LOW: Final = -SMALL
 
 _BARE_VERBS: Final = frozenset({"delete", "pop"})
 """Verbs without an argument; for the others a missing one means that the journal has let go of it."""
@@ -58,7 +59,7 @@ def operate(store: StoreState, writer: int, verb: str, key: str, argument: Argum
     kind = type(new)
     if kind is tuple and type(old) is tuple:
         grown = new[2] - old[2]  # type: ignore[index, operator]  # two lists: their bytes
-    elif kind is int and type(old) is int and _SMALL > new > -_SMALL and _SMALL > old > -_SMALL:  # type: ignore[operator]  # two numbers
+    elif kind is int and type(old) is int and _LOW < new < SMALL and _LOW < old < SMALL:  # type: ignore[operator]  # two numbers
         grown = 0
     elif old is MISSING:
         grown = 0 if new is MISSING else value_bytes(new) + key_bytes(key)

@@ -59,7 +59,9 @@ def decide_operation(
     limits = plan.limits
     if old is MISSING and len(store.values) + store.hidden_keys >= limits.keys:
         raise _too_large(state, key, "keys", limits.keys, limits.keys + 1)
-    if store.bytes + _most_bytes(key, argument) > limits.state_bytes:
+    if (store.bytes > plan.roomy_bytes or type(argument) is tuple) and (
+        store.bytes + _most_bytes(key, argument) > limits.state_bytes
+    ):
         _check_state_bytes(state, plan, verb, key, argument)
     return f.OperationApplied(now, n, verb, key, argument, op_id)
 

@@ -28,11 +28,16 @@ Written = tuple[Value | Missing, object]
 
 @frozen
 class Verb:
-    """One verb: `check` before it is decided, `write` when it is applied."""
+    """One verb: `check` before it is decided, `write` when it is applied.
+
+    `certain`: it always changes something, and `write` itself raises what `check` would, with nothing changed; so
+    whoever decides and applies in one go may leave the check out.
+    """
 
     check: Callable[[Old, Argument], Checked]
     write: Callable[[Old, Argument], Written]
     unchanged: Callable[[Old, Argument], object] = lambda old, argument: None
+    certain: bool = False
 
 
 def is_list(value: Old) -> bool:
@@ -69,7 +74,11 @@ def _check_list(old: Old, argument: Argument) -> Checked:
 
 
 def _push(old: Old, argument: Argument) -> Written:
-    items, length, size = old if type(old) is tuple else _view(old)
+    if type(old) is tuple:
+        items, length, size = old
+    else:
+        _check_list(old, argument)
+        items, length, size = _view(old)
     if length != len(items):
         items = items[:length]  # somebody appended past this view: it is not ours to extend
     items.append(argument)  # type: ignore[arg-type]  # text, by verb
@@ -262,10 +271,10 @@ def check_mapping(mapping: object) -> Mapping[str, object]:
 
 
 VERBS: Final[Mapping[str, Verb]] = {
-    "set": Verb(_always, _set),
-    "push": Verb(_check_list, _push),
-    "increment": Verb(_check_increment, _increment),
-    "decrement": Verb(_check_decrement, _decrement),
+    "set": Verb(_always, _set, certain=True),
+    "push": Verb(_check_list, _push, certain=True),
+    "increment": Verb(_check_increment, _increment, certain=True),
+    "decrement": Verb(_check_decrement, _decrement, certain=True),
     "delete": Verb(_check_present, _delete, _false),
     "extend": Verb(_check_extend, _extend, lambda old, argument: _view(old)[1]),
     "remove": Verb(_check_remove, _remove, _zero),

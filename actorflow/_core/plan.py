@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Final
 
 from attrs import field, frozen
 
 from .policies import ALL, Join, Limits, Rate, Retry
+
+ROOM_FOR_A_KEY: Final = 8_192
+"""More than the longest key, the longest number and the commas around them."""
 
 
 class LostUpdates(Enum):
@@ -45,3 +49,9 @@ class RunPlan:
     max_live_steps: int = 1000
     keep_state: bool = False
     limits: Limits = field(factory=Limits)
+    roomy_bytes: int = field(init=False)
+    """A store of at most so many bytes has room for any one value, whatever its key: there is nothing to work out."""
+
+    @roomy_bytes.default
+    def _roomy_bytes(self) -> int:
+        return self.limits.state_bytes - self.limits.value_bytes - ROOM_FOR_A_KEY

@@ -129,6 +129,16 @@ class Context(Generic[S]):
         return self._store
 
     @property
+    def parent_store(self) -> RunStore | None:
+        """The store of the run above; None at the root, where every run of this version is."""
+        return None
+
+    @property
+    def root_store(self) -> RunStore | None:
+        """The store of the outermost run; None at the root, where every run of this version is."""
+        return None
+
+    @property
     def state(self) -> S:
         """The store as it was when this step started: an instance of the state type, else a read-only mapping."""
         if self._state_seen is None:

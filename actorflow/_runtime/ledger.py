@@ -17,11 +17,9 @@ from .._core import commands as c
 from .._core import facts as f
 from .._core import react
 from .._core.apply import APPLY
-from .._core.apply_store import apply_operation
 from .._core.decide import decide
-from .._core.decide_store import decide_operation
 from .._core.lifecycle import Phase
-from .._core.operations import VERBS, Argument
+from .._core.perform import perform
 from .._core.plan import LostUpdates, RunPlan
 from .._core.store_state import Value, value_of
 from .._core.values import MISSING, Missing
@@ -31,6 +29,7 @@ from .mailbox import Message
 
 if TYPE_CHECKING:
     from .._authoring.definition import Definition
+    from .._core.operations import Argument
     from .._core.ruling import Ruling
     from .._core.run_state import Activation, RunState
     from .kernel import Kernel
@@ -44,6 +43,27 @@ Watch = tuple[Message, str, Callable[[object], bool], int]
 
 class Ledger:
     """The only writer of one run's state, and its facts on their way to the journal."""
+
+    __slots__ = (
+        "acted",
+        "answers",
+        "created",
+        "definition",
+        "frame_bytes",
+        "header",
+        "kernel",
+        "must_stop",
+        "open",
+        "outbox",
+        "paused",
+        "plan",
+        "saved_seq",
+        "snapshot_bytes",
+        "started",
+        "state",
+        "volatile",
+        "watches",
+    )
 
     def __init__(self, kernel: Kernel, definition: Definition, state: RunState, header: RunHeader | None) -> None:
         self.kernel = kernel
@@ -60,6 +80,8 @@ class Ledger:
         self.watches: list[Watch] = []
         self.started: list[Activation] = []
         self.must_stop = False
+        self.open = state.phase is not Phase.OVER
+        """Whether messages are taken: the run is not over, and its journal has not failed."""
         self.paused = kernel.closing
         self.frame_bytes = 0
         self.snapshot_bytes = 0
@@ -72,19 +94,15 @@ class Ledger:
     # --- deciding and writing
 
     def _decide(self, now: float, n: int, verb: str, key: str, argument: Argument, mark: int) -> object:
-        state = self.state
         try:
-            fact = decide_operation(state, self.plan, now, n, verb, key, argument, "", mark)
+            fact, reply = perform(self.state, self.plan, now, n, verb, key, argument, mark)
         except LostUpdate as error:
             self._warn_or_raise(error)
-            fact = decide_operation(state, self.plan, now, n, verb, key, argument, "", c.NO_MARK)
-        if fact is None:
-            return VERBS[verb].unchanged(state.store.values.get(key, MISSING), argument)
-        state.seq += 1
-        reply = apply_operation(state, fact)
-        self.outbox.append(fact)
-        if self.watches:
-            self._look(key)
+            fact, reply = perform(self.state, self.plan, now, n, verb, key, argument, c.NO_MARK)
+        if fact is not None:
+            self.outbox.append(fact)
+            if self.watches:
+                self._look(key)
         return reply
 
     def _warn_or_raise(self, error: LostUpdate) -> None:
@@ -137,6 +155,8 @@ class Ledger:
             self.started.append(reply)  # type: ignore[arg-type]  # the activation
         elif kind is f.RunStopping:
             self.must_stop = True
+        elif kind is f.RunEnded:
+            self.open = False
         elif self.watches:
             if kind is f.OperationApplied:
                 self._look(fact.key)  # type: ignore[union-attr]  # by kind
@@ -169,7 +189,7 @@ class Ledger:
         if not self.outbox and self.header is not None:
             return None
         header = self._new_header()
-        changed = header if header != self.header else None
+        changed = header if header is not self.header else None
         self.header = header
         first = self.saved_seq + 1
         facts = self.outbox

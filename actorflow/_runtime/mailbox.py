@@ -37,42 +37,43 @@ class Message:
     It is one of: a `command`; a `read` of the state; one store verb (`ask`); the plain success of a step (`output`).
     """
 
-    __slots__ = (
-        "answered",
-        "ask",
-        "command",
-        "done",
-        "error",
-        "origin",
-        "output",
-        "read",
-        "taken",
-        "task",
-        "value",
-        "withdrawn",
-    )
+    # Defaults stand on the class: most messages need two or three of these, and there are millions.
+    command: Command | None = None
+    read: Read | None = None
+    ask: Ask | None = None
+    output: str | None = None
+    origin: Pass | None = None
+    task: trio.lowlevel.Task | None = None
+    value: object = None
+    error: BaseException | None = None
+    done: Callable[[BaseException | None], None] | None = None
+    answered = False
+    taken = False
+    withdrawn = False
 
-    def __init__(
-        self,
-        command: Command | None = None,
-        *,
-        read: Read | None = None,
-        ask: Ask | None = None,
-        output: str | None = None,
-        origin: Pass | None = None,
-    ) -> None:
-        self.command = command
-        self.read = read
-        self.ask = ask
-        self.output = output
-        self.origin = origin
-        self.task: trio.lowlevel.Task | None = None
-        self.value: object = None
-        self.error: BaseException | None = None
-        self.done: Callable[[BaseException | None], None] | None = None
-        self.answered = False
-        self.taken = False
-        self.withdrawn = False
+    def __init__(self, command: Command | None = None, *, read: Read | None = None, origin: Pass | None = None) -> None:
+        if command is not None:
+            self.command = command
+        if read is not None:
+            self.read = read
+        if origin is not None:
+            self.origin = origin
+
+    @classmethod
+    def asking(cls, ask: Ask, origin: Pass) -> Message:
+        """One store verb on its way."""
+        message = cls()
+        message.ask = ask
+        message.origin = origin
+        return message
+
+    @classmethod
+    def succeeding(cls, output: str, origin: Pass) -> Message:
+        """The plain success of a step on its way."""
+        message = cls()
+        message.output = output
+        message.origin = origin
+        return message
 
     def answer(self, value: object = None) -> None:
         """The answer is `value`."""

@@ -183,7 +183,7 @@ class Pass:
             return None
         if actor.broken is None and not actor.is_over and not actor.kernel.instruments:
             self._leave()
-            actor.tell(Message(output=output, origin=self))
+            actor.tell(Message.succeeding(output, self))
             return None
         return c.FinishStep(n, output)
 

@@ -295,10 +295,8 @@ class RunStore:
             owner.buffer.write(verb, name, checked)
             return
         mark = (owner.reads or {}).get(name, c.NO_MARK)
-        if op_id:
-            message = Message(c.Operate(self._n, verb, name, checked, op_id, mark), origin=owner)
-        else:
-            message = Message(ask=(self._n, verb, name, checked, mark), origin=owner)
+        named = c.Operate(self._n, verb, name, checked, op_id, mark) if op_id else None
+        message = Message(named, origin=owner) if named else Message.asking((self._n, verb, name, checked, mark), owner)
         message.done = partial(_remember_failure, owner)
         actor.mailbox.put_nowait(message, actor.kernel.clock.now)
         actor.kernel.dispatcher.wake(actor)
@@ -337,17 +335,19 @@ class RunStore:
         actor = self._actor
         if actor.idle and not op_id:
             await trio.lowlevel.checkpoint_if_cancelled()
-            actor.check_usable()
+            if actor.broken is not None:
+                actor.check_usable()
             reply = actor.operate(self._n, verb, key, argument, mark)
             kernel = actor.kernel
             kernel.breath += 1
             if kernel.breath >= STRIDE:
                 await kernel.breathe()
             return reply
-        self._check_usable()
+        if not actor.open or owner.ended:
+            self._check_usable()
         if op_id:
             return await actor.ask(c.Operate(self._n, verb, key, argument, op_id, mark), owner)
-        message = Message(ask=(self._n, verb, key, argument, mark), origin=owner)
+        message = Message.asking((self._n, verb, key, argument, mark), owner)
         await trio.lowlevel.checkpoint_if_cancelled()
         actor.tell(message)
         if message.answered:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from .events import EventStream
     from .kernel import Kernel
 
-KEEP_MAX: Final = 8_000
+KEEP_MAX: Final = 60_000
 """Facts that a run with a volatile journal keeps to itself before they are packed away there."""
 
 T = TypeVar("T")
@@ -44,6 +44,21 @@ T = TypeVar("T")
 
 class RunActor(Ledger):
     """One run: its ledger, its mailbox, its live passes, and whoever waits for it."""
+
+    __slots__ = (
+        "__weakref__",
+        "armed_at",
+        "broken",
+        "causes",
+        "encoder",
+        "ended",
+        "final_state",
+        "mailbox",
+        "passes",
+        "queued",
+        "streams",
+        "waiting",
+    )
 
     def __init__(self, kernel: Kernel, definition: Definition, state: RunState, header: RunHeader | None) -> None:
         super().__init__(kernel, definition, state, header)
@@ -101,7 +116,7 @@ class RunActor(Ledger):
 
     def tell(self, message: Message) -> None:
         """Put a message into the mailbox, and have a turn."""
-        if self.broken is not None or self.is_over:
+        if not self.open:
             message.refuse(afresh(self.broken) if self.broken is not None else over(self.state))
             return
         self.mailbox.put(message, self.kernel.clock.now)
@@ -327,6 +342,7 @@ class RunActor(Ledger):
         if self.broken is not None:
             return
         self.broken = error
+        self.open = False
         self.outbox = []
         answers, self.answers = self.answers, []
         for message in (*answers, *self.mailbox.drain(), *(watch[0] for watch in self.watches)):

@@ -11,9 +11,10 @@ import pytest
 
 from actorflow._core import facts as f
 from actorflow._core.facts import Fact
-from actorflow.journals import MemoryJournal
-from actorflow.journals.memory import LOOSE_MAX, PACKED_FROM
+from actorflow.journals import MemoryJournal, memory
 from actorflow.testing.journal_samples import AT, SAMPLES, InlineExecutor, append, end, pushes, without_values
+
+PACKED_FROM, LOOSE_MAX = 256, 1_024
 
 SIZES = [1, PACKED_FROM - 1, PACKED_FROM, 3, LOOSE_MAX - 4, 2, 10, 3000, *[100] * 25, 7]
 
@@ -25,6 +26,13 @@ async def opened() -> AsyncIterator[MemoryJournal]:
     await journal.open(InlineExecutor())
     yield journal
     await journal.close()
+
+
+@pytest.fixture(autouse=True)
+def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thresholds of packing, small enough that a test passes them often."""
+    monkeypatch.setattr(memory, "PACKED_FROM", PACKED_FROM)
+    monkeypatch.setattr(memory, "LOOSE_MAX", LOOSE_MAX)
 
 
 async def fill(journal: MemoryJournal) -> list[Fact]:
