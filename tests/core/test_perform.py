@@ -85,3 +85,14 @@ def test_performing_is_deciding_and_then_applying(
             assert perform(quick, plan, float(at), n, verb, key, argument, mark) == (fact, expected)
         assert dump_state(quick) == dump_state(plain)
         assert quick.store.undo == plain.store.undo
+
+
+def test_who_is_live_remembers_and_who_is_not_does_not() -> None:
+    """The first operation of an activation on a key that is there, and one of an activation that has ended."""
+    plan = RunPlan(workflow_id="W", steps={"s": StepPlan(step_id="s")})
+    state = begun()
+    perform(state, plan, 2.0, 2, "increment", "a", 1, NO_MARK)
+    assert perform(state, plan, 3.0, 3, "increment", "a", 1, NO_MARK)[1] == 2
+    assert perform(state, plan, 4.0, 9, "increment", "a", 1, NO_MARK)[1] == 3
+    assert state.live[3].log == [("increment", "a", 1, 2)]
+    assert 9 not in state.live
