@@ -18,7 +18,7 @@ from actorflow._core.policies import Limits
 from actorflow._core.run_state import RunState
 from actorflow._core.state_text import dump_state
 from actorflow._core.values import MISSING
-from actorflow.errors import ActorflowError
+from actorflow.errors import ActorflowError, LostUpdate, StateTypeError
 
 TEXTS = ['"x"', "1", "-7", "2.5", "[]", '[1,"a"]', "{}", '{"a":1}', "null", "true", f'"{"y" * 300}"', str(10**20)]
 NUMBERS = [0, 1, -1, 2.5, 10**9, -(10**30), 1e300]
@@ -96,3 +96,20 @@ def test_who_is_live_remembers_and_who_is_not_does_not() -> None:
     assert perform(state, plan, 4.0, 9, "increment", "a", 1, NO_MARK)[1] == 3
     assert state.live[3].log == [("increment", "a", 1, 2)]
     assert 9 not in state.live
+
+
+def test_every_road_through_it_is_taken() -> None:
+    """The plain case, a value of another size, a refusal, a change of nothing, and a key that was read before."""
+    plan = RunPlan(workflow_id="W", steps={"s": StepPlan(step_id="s")})
+    state = begun()
+    perform(state, plan, 2.0, 2, "push", "l", '"x"', NO_MARK)
+    assert perform(state, plan, 2.0, 2, "push", "l", '"y"', NO_MARK)[1] == 2
+    perform(state, plan, 2.0, 2, "set", "a", '"short"', NO_MARK)
+    before = state.store.bytes
+    perform(state, plan, 2.0, 2, "set", "a", '"a longer one"', NO_MARK)
+    assert state.store.bytes == before + 7
+    with pytest.raises(StateTypeError, match="increment"):
+        perform(state, plan, 2.0, 2, "increment", "a", 1, NO_MARK)
+    assert perform(state, plan, 2.0, 2, "delete", "none", None, NO_MARK) == (None, False)
+    with pytest.raises(LostUpdate):
+        perform(state, plan, 2.0, 3, "set", "a", "1", 0)
