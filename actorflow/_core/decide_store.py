@@ -115,6 +115,7 @@ def lost_update(state: RunState, key: str, n: int) -> LostUpdate:
         f"(activation {theirs}) made after it was read; use increment, push, update or compare_and_set, "
         "or give the step a retry so that it reads afresh",
         run_id=state.run_id,
+        step_id=state.live[n].step if n in state.live else None,
         key=key,
         activation_id=mine,
         other_activation_id=theirs,

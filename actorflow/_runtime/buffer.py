@@ -98,6 +98,15 @@ class Buffer:
             raise
         self.marks.update({key: mark for key, mark in marks.items() if key not in self.marks})
 
+    def schedule(self, command: c.Schedule) -> c.Schedule:
+        """Arm a step with the success; the one that has its key already, if one has."""
+        if command.key:
+            for known in self.schedules:
+                if isinstance(known, c.Schedule) and known.key == command.key:
+                    return known
+        self.schedules.append(command)
+        return command
+
     def finish(self, output: str) -> c.FinishStep:
         """Everything, as the one command that publishes it with the step's success."""
         return c.FinishStep(self._n, output, self.operations, self.marks, self.schedules, self.emits)

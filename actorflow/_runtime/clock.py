@@ -65,20 +65,31 @@ class RunClock:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Keep a mock clock from jumping while a thread works: trio takes a task that waits for one as idle."""
-        clock = self._trio
-        if not isinstance(getattr(clock, "autojump_threshold", None), float | int):
-            yield
-            return
-        if self._held == 0:
-            self._threshold = getattr(clock, "autojump_threshold")  # noqa: B009 - MockClock is not imported here
-            setattr(clock, "autojump_threshold", float("inf"))  # noqa: B010 - the same
-        self._held += 1
+        self._change_hold(1)
         try:
             yield
         finally:
-            self._held -= 1
-            if self._held == 0:
-                setattr(clock, "autojump_threshold", self._threshold)  # noqa: B010 - the same
+            self._change_hold(-1)
+
+    @contextmanager
+    def release(self) -> Iterator[None]:
+        """Inside a `hold`: the thread itself waits for trio now, and time may pass."""
+        self._change_hold(-1)
+        try:
+            yield
+        finally:
+            self._change_hold(1)
+
+    def _change_hold(self, by: int) -> None:
+        clock = self._trio
+        if not isinstance(getattr(clock, "autojump_threshold", None), float | int):
+            return
+        was, self._held = self._held, self._held + by
+        if was == 0:
+            self._threshold = getattr(clock, "autojump_threshold")  # noqa: B009 - MockClock is not imported here
+            setattr(clock, "autojump_threshold", float("inf"))  # noqa: B010 - the same
+        elif self._held == 0:
+            setattr(clock, "autojump_threshold", self._threshold)  # noqa: B010 - the same
 
 
 class WriterThread:

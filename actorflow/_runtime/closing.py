@@ -97,3 +97,11 @@ async def _end_runs(kernel: Kernel, grace: float) -> None:
     for found in kernel.branches.live:
         found.stop("the runtime is closing")
     await kernel.branches.empty()
+
+
+def same_group(raised: BaseException, error: BaseException | None) -> bool:
+    """Whether `raised` is the nursery's wrapper around nothing but the group `error`; trio may have copied that."""
+    inner = raised.exceptions[0] if isinstance(raised, BaseExceptionGroup) and len(raised.exceptions) == 1 else None
+    if not isinstance(inner, BaseExceptionGroup) or not isinstance(error, BaseExceptionGroup):
+        return False
+    return inner.message == error.message and inner.exceptions == error.exceptions

@@ -23,7 +23,7 @@ from .._ids import START, activation_id
 from ..errors import HookRestriction, InputError, RunOver
 from .names import action_of, event_name
 from .run_store import RunStore
-from .scheduling import BATCH, iterable_of, key_text, nth_payload_text, payload_text, schedule_batch
+from .scheduling import BATCH, due_of, iterable_of, key_text, nth_payload_text, payload_text, schedule_batch
 from .step_log import StepLog
 
 if TYPE_CHECKING:
@@ -56,7 +56,34 @@ class ScheduledStep:
         return await self._owner.actor.ask(c.Unschedule(self._n), self._owner) is True
 
     def __repr__(self) -> str:
-        return f"<ScheduledStep {self.activation_id} due {self.due}>"
+        return f"<{type(self).__name__} due {self.due}>"
+
+
+class BufferedStep(ScheduledStep):
+    """A step that will be armed with the success of its `commit="on_success"` scheduler; it has no id before."""
+
+    __slots__ = ("_command",)
+
+    def __init__(self, owner: Pass, command: c.Schedule, due: datetime | None) -> None:
+        super().__init__(owner, 0, due)
+        self._command = command
+
+    @property
+    def activation_id(self) -> str:
+        """Not known before the scheduler has succeeded: raises `HookRestriction`."""
+        raise HookRestriction(
+            f'a step that was scheduled by {self._owner.activation.step!r} with commit="on_success" has no '
+            "activation_id before that step has succeeded"
+        )
+
+    async def cancel(self) -> bool:
+        """Take it back before it was armed; True if it had not been taken back yet."""
+        await trio.lowlevel.checkpoint()
+        buffer = self._owner.buffer
+        if buffer is None or self._owner.ended or self._command not in buffer.schedules:
+            return False
+        buffer.schedules.remove(self._command)
+        return True
 
 
 class Context(Generic[S]):
@@ -195,14 +222,14 @@ class Context(Generic[S]):
             found = owner.replay.match("schedule", name, text)
             if isinstance(found, int):
                 await trio.lowlevel.checkpoint()
-                return ScheduledStep(owner, found, moment(due))
+                return ScheduledStep(owner, found, moment(due_of(actor.state, found, due)))
         if owner.buffer is not None:
-            owner.buffer.schedules.append(c.Schedule(owner.activation.n, name, text, due - now, label))
             await trio.lowlevel.checkpoint()
-            return ScheduledStep(owner, 0, moment(due))
+            command = owner.buffer.schedule(c.Schedule(owner.activation.n, name, text, due - now, label))
+            return BufferedStep(owner, command, moment(now + command.due))
         n = await actor.ask(c.Schedule(owner.activation.n, name, text, due, label), owner)
         assert isinstance(n, int)
-        return ScheduledStep(owner, n, moment(due))
+        return ScheduledStep(owner, n, moment(due_of(actor.state, n, due)))
 
     async def schedule_many(
         self, action: str, payloads: Iterable[object] | AsyncIterable[object], *, delay: object = 0

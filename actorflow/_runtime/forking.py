@@ -44,6 +44,8 @@ async def fork_run(runtime: Runtime, run_id: str, *, at: int | None, before: str
     last = check_seq(at, len(facts)) if at is not None else len(facts) if before is None else place(facts, before)
     if last < 1:
         raise InputError(f"fork(at={at!r}): a run begins with fact 1")
+    while last < len(facts) and not any(isinstance(fact, f.StepScheduled) for fact in facts[:last]):
+        last += 1  # the first facts of a run are one: without `start` there would be nothing to go on with
     shared = [copy(fact) for fact in facts[:last]]
     name = kernel.clock.new_run_id() if new_id is None else checked_run_id(new_id)
     state = fold(RunState(name), shared)

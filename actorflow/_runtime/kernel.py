@@ -138,6 +138,9 @@ class Kernel:
 
     def keep_log(self, owner: Pass, level: int, message: str) -> None:
         """Put a logged line into the run's history, in order with what the step sends."""
+        if not trio.lowlevel.in_trio_task():  # a step in a thread
+            trio.from_thread.run_sync(self.keep_log, owner, level, message)
+            return
         actor = owner.actor
         if actor.broken is not None or actor.is_over:
             return

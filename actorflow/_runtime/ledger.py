@@ -236,7 +236,7 @@ class Ledger:
             try:
                 if not predicate(value):
                     continue
-            except Exception as error:  # noqa: BLE001 - a user's predicate: its error belongs to its caller
+            except BaseException as error:  # noqa: BLE001 - a user's predicate: its error belongs to its caller
                 message.error = error
             self.watches.remove(watch)
             self.state.parked.discard(n)

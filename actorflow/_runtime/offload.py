@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from .context import ScheduledStep
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
 
+    from .clock import RunClock
     from .passes import Pass
 
 
@@ -30,7 +33,7 @@ async def run_in_thread(owner: Pass, data: object) -> object:
     kernel = owner.actor.kernel
     with kernel.clock.hold():
         return await trio.to_thread.run_sync(
-            partial(owner.step.invoke, data, Blocking(context)), limiter=kernel.step_threads
+            partial(owner.step.invoke, data, Blocking(context, kernel.clock)), limiter=kernel.step_threads
         )
 
 
@@ -40,19 +43,22 @@ class Blocking:
     Every call is a message to the run all the same, in the order of the calls.
     """
 
-    __slots__ = ("_face",)
+    __slots__ = ("_clock", "_face")
 
-    def __init__(self, face: object) -> None:
+    def __init__(self, face: object, clock: RunClock) -> None:
         self._face = face
+        self._clock = clock
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("_"):
             raise AttributeError(name)
         value: object = getattr(self._face, name)
         if name in ("run_store", "parent_store", "root_store"):
-            return None if value is None else Blocking(value)
+            return None if value is None else Blocking(value, self._clock)
         if inspect.iscoroutinefunction(value):
-            return partial(_call, value)
+            return partial(_call, self._clock, value)
+        if name.endswith("_nowait"):
+            return partial(_call_plain, value)  # type: ignore[arg-type]  # the store's methods of such names
         if name == "transaction":
             return partial(_PlainTransaction, value)  # type: ignore[arg-type]  # the store's method of that name
         return value
@@ -65,12 +71,25 @@ class _Verb(Protocol):
     def __call__(self, *args: object, **kwargs: object) -> Awaitable[object]: ...
 
 
+class _Plain(Protocol):
+    def __call__(self, *args: object, **kwargs: object) -> object: ...
+
+
 class _Opener(Protocol):
     def __call__(self, *, op_id: str) -> AbstractAsyncContextManager[object]: ...
 
 
-def _call(function: _Verb, *args: object, **kwargs: object) -> object:
-    return trio.from_thread.run(partial(function, *args, **kwargs))
+def _call(clock: RunClock, function: _Verb, *args: object, **kwargs: object) -> object:
+    async def call() -> object:
+        with clock.release():
+            return await function(*args, **kwargs)
+
+    found: object = trio.from_thread.run(call)
+    return Blocking(found, clock) if isinstance(found, ScheduledStep) else found
+
+
+def _call_plain(function: _Plain, *args: object, **kwargs: object) -> object:
+    return trio.from_thread.run_sync(partial(function, *args, **kwargs))
 
 
 class _PlainTransaction:

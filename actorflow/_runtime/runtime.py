@@ -30,7 +30,7 @@ from ..errors import (
 from ..journals import parse_url
 from . import inbox, recovery
 from .clock import RunClock
-from .closing import close, release
+from .closing import close, release, same_group
 from .handle import Run
 from .inspect import unknown
 from .kernel import Kernel
@@ -385,7 +385,7 @@ class _Block(AbstractAsyncContextManager[Runtime]):
                 swallowed = await manager.__aexit__(kind, error, trace)
             except BaseException as raised:
                 bare = only_leaf(raised)
-                if bare is error:
+                if bare is error or same_group(raised, error):
                     return False
                 if bare is raised:
                     raise

@@ -13,11 +13,13 @@ import trio
 
 from .._authoring.schema import unstructure
 from .._core import commands as c
+from .._core.facts import WaitOpened
 from .._core.replay import UNMATCHED
 from .._core.values import encode, shorten
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    from .._core.run_state import RunState
     from .passes import Pass
     from .supervisor import RunActor
 
@@ -77,3 +79,9 @@ async def schedule_batch(owner: Pass, name: str, batch: list[str], due: float, n
     else:
         await trio.lowlevel.checkpoint()
     return total
+
+
+def due_of(state: RunState, n: int, asked: float) -> float:
+    """When activation `n` is due: it may have been armed by an earlier call than the one that asks now."""
+    item = state.armed.get(n) or state.live.get(n)
+    return asked if item is None or isinstance(item, WaitOpened) else item.due

@@ -181,8 +181,9 @@ class RunActor(Ledger):
     def turn(self) -> None:
         """Decide everything that waits. Nothing leaves the run before `act`, which comes after the commit."""
         now = self.kernel.clock.now()
-        answers = self.answers
-        for message in self.mailbox.take():
+        taken = self.mailbox.take()
+        self.answers += taken  # at once: whatever happens in this turn, nobody who waits is forgotten
+        for message in taken:
             try:
                 if message.ask is not None:
                     message.value = self._decide(now, *message.ask)
@@ -192,11 +193,12 @@ class RunActor(Ledger):
                     message.value = message.read(self.state)
                 elif message.command is not None:
                     message.value = self._rule(message.command, now, message.origin)
-            except Exception as error:  # noqa: BLE001 - the actor's boundary: a user's `update` may raise anything
+            except BaseException as error:  # the actor's boundary: a user's `update` may raise anything
+                if message.task is None and not isinstance(error, Exception):
+                    raise  # an exit of the interpreter that nobody would hear of
                 message.error = error
             if message.done is not None:
                 message.done(message.error)  # now: the end of its step may be the next message
-            answers.append(message)
         self.settle(now)
 
     # --- acting
