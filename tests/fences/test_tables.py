@@ -70,7 +70,7 @@ def test_a_command_or_fact_is_a_slotted_record(cls: type) -> None:
 
 # The functions that set attributes by name, past the eyes of the type checker, and on what. No fact among them but one.
 UNSEEN = {
-    "RunClock.hold": "the clock of the tests is stopped and let go",
+    "RunClock._change_hold": "the clock of the tests is stopped and let go",
     "drop_arguments": "facts that nobody else has seen lose their values, in place",
     "RunOutcome.state": "made when it is first looked at",
     "RunOutcome.steps": "made when it is first looked at",

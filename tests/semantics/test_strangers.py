@@ -123,7 +123,7 @@ async def test_a_handle_tells_when_the_step_is_really_due(autojump_clock: object
     async with open_runtime([Flow]) as runtime:
         await runtime.run(Flow)
     assert len(dues) == 5
-    assert all(abs((due - dues[0]).total_seconds()) < 1e-3 for due in dues)  # type: ignore[operator]  # datetimes
+    assert all(abs((due - dues[0]).total_seconds()) < 1e-3 for due in dues)  # type: ignore[operator]  # they are datetimes
 
 
 @pytest.mark.rule("C2")
