@@ -13,7 +13,7 @@ import attrs
 from .._core import facts as f
 from .._core.apply import apply, fold
 from .._core.durations import moment
-from .._core.lifecycle import RUN_OVER, RunStatus
+from .._core.lifecycle import RUN_OVER, Phase, RunStatus
 from .._core.react import open_gates
 from .._core.run_state import RunState
 from .._core.state_text import load_state
@@ -42,7 +42,7 @@ def rebuild(stored: StoredRun, plan: RunPlan | None = None) -> RunState:
             state = RunState(run_id)
         if plan is not None:
             open_gates(state, plan)
-        return fold(state, stored.facts)
+        fold(state, stored.facts)
     except ActorflowError:
         raise
     except Exception as error:  # facts that do not fit fail in any way; the run is left as it is
@@ -51,6 +51,10 @@ def rebuild(stored: StoredRun, plan: RunPlan | None = None) -> RunState:
             "restore the journal from a backup",
             run_id=run_id,
         ) from error
+    if not state.workflow_id or (stored.header.status in RUN_OVER) != (state.phase is Phase.OVER):
+        missing = "its first facts are missing" if not state.workflow_id else "its list row and its facts do not agree"
+        raise JournalCorrupt(f"run {run_id!r}: {missing}; restore the journal from a backup", run_id=run_id)
+    return state
 
 
 async def load(journal: Journal, run_id: str) -> StoredRun:

@@ -97,7 +97,7 @@ class Pass:
                 output = "null" if found is None else self._output(found)
             else:
                 output = await self._invoke()
-        except (KeyboardInterrupt, SystemExit, GeneratorExit) as error:
+        except (KeyboardInterrupt, GeneratorExit) as error:
             leaving = error
         except BaseException as error:  # noqa: BLE001 - the step boundary: whatever a step raises is the run's news
             news, result, leaving = self._verdict(error)
@@ -213,7 +213,7 @@ class Pass:
             if rest is None:
                 return *self._after_cancel(_own_error(error)), error
             leaf = only_leaf(rest)
-            if rest.split((KeyboardInterrupt, SystemExit))[0] is not None:
+            if rest.split(KeyboardInterrupt)[0] is not None:
                 return None, "left", error
             return self.failure(leaf), "failed", cancels
         return self.failure(error), "failed", None

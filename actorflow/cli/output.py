@@ -24,6 +24,7 @@ from ..errors import InputError, StepFailed
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
+    from rich.text import Text
 
     from .. import Fact, Workflow
 
@@ -94,12 +95,19 @@ def describe_failure(failure: object) -> str:
     return str(failure)
 
 
+def _plain_title(title: str | None) -> Text | None:
+    """A title as it is: a run id may hold what rich would take for markup, or what a terminal would obey."""
+    from rich.text import Text
+
+    return None if title is None else Text("".join(sign if sign.isprintable() else "\ufffd" for sign in title))
+
+
 def pairs(items: Iterable[tuple[str, object]], *, title: str | None = None) -> Table:
     """A table of names and values; a value that is no text is shown as JSON."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, show_header=False)
+    table = Table(title=_plain_title(title), show_header=False)
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     for name, value in items:
@@ -113,7 +121,7 @@ def rows(columns: Sequence[str], lines: Iterable[Sequence[object]], *, title: st
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title)
+    table = Table(title=_plain_title(title))
     for column in columns:
         table.add_column(column, overflow="fold")
     for line in lines:

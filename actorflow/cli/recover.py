@@ -134,11 +134,18 @@ def _workflows(
 ) -> tuple[dict[str, type[Workflow]], dict[str, BaseException]]:
     """The workflows to register, by id; and by recorded source why it could not be imported."""
     from .._authoring.workflow import resolve
-    from ..errors import ActorflowError
+    from ..errors import ActorflowError, DefinitionError
     from .finding import find_recorded, find_workflows
 
     if place is not None:
-        return {resolve(workflow).workflow_id: workflow for workflow in find_workflows(place)}, {}
+        named: dict[str, type[Workflow]] = {}
+        for workflow in find_workflows(place):
+            name = resolve(workflow).workflow_id
+            if name in named:
+                text = f"two workflows of {place} have the id {name!r}: {named[name].__name__} and {workflow.__name__}"
+                raise DefinitionError(f"{text}; give one of them another id", findings=(text,))
+            named[name] = workflow
+        return named, {}
     found: dict[str, type[Workflow]] = {}
     faults: dict[str, BaseException] = {}
     for header in headers:  # newest first: if a file has moved, the newer place of a workflow counts

@@ -300,7 +300,8 @@ def _facts(
     size = 0
     first_seq = max(1, first_seq)
     expected = 0
-    for frame in cast("list[_FrameRow]", connection.execute(SQL["frames"], (run.key, first_seq, last_seq)).fetchall()):
+    place = {"run": run.key, "first": first_seq, "last": last_seq}
+    for frame in cast("list[_FrameRow]", connection.execute(SQL["frames"], place).fetchall()):
         seq, count, head, texts, _, _, body = frame
         if seq != (expected or seq) or (not expected and seq > first_seq):
             raise damaged(path, run.header.run_id, f"facts {expected or first_seq} to {seq - 1} are missing")

@@ -312,7 +312,7 @@ class SqliteJournal(SqliteFile):
         _insert(connection, _PUT_FRAMES, batch.frames)
         _insert(connection, _PUT_VALUES, batch.values)
         connection.executemany(SQL["put_snapshot"], batch.snapshots)
-        connection.executemany(SQL["trim_snapshots"], [row[:1] for row in batch.snapshots])
+        connection.executemany(SQL["trim_snapshots"], [{"run": row[0]} for row in batch.snapshots])
         keys = [(key,) for key in batch.dropped]
         # Blanked before they go: a deletion may merge pages, and what lies in the gaps of a merged page is not wiped.
         for name in ("blank_values", "drop_values", "drop_snapshots", "mark_dropped"):

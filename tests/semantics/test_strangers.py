@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import Any
 
 import pytest
 import trio
 
-from actorflow import Context, HookRestriction, Retry, RunStatus, Workflow, open_runtime, step
+from actorflow import Context, HookRestriction, JournalCorrupt, Retry, RunStatus, Workflow, open_runtime, step
 
 
 class Odd(BaseException):
@@ -166,3 +168,42 @@ async def test_a_group_that_the_body_raised_stays_what_it_is() -> None:
         async with open_runtime([]):
             raise raised
     assert caught.value is raised
+
+
+@pytest.mark.rule("C6", "C7")
+async def test_a_step_that_exits_the_interpreter_fails(journal: str) -> None:
+    """`sys.exit()` in a step is that step's failure: it takes neither the program nor the other runs with it."""
+
+    class Flow(Workflow):
+        async def start(self, data: object, ctx: Context[object]) -> object:
+            if data:
+                raise SystemExit(7)
+            return "fine"
+
+    async with open_runtime([Flow], journal=journal) as runtime:
+        bad = await runtime.start(Flow, True)
+        assert await runtime.run(Flow, False) == "fine"
+        outcome = await bad.wait()
+    assert outcome.status is RunStatus.FAILED
+    assert outcome.error is not None
+    assert outcome.error.error_type == "SystemExit"
+
+
+@pytest.mark.rule("F5")
+async def test_a_run_without_its_facts_is_damaged_not_over(sqlite_url: str) -> None:
+    """A row in the list and nothing behind it: that run is reported, and nothing is made up for it."""
+
+    class Flow(Workflow):
+        async def start(self, data: object, ctx: Context[object]) -> object:
+            await ctx.schedule_next_step("later", delay=1000)
+            return None
+
+        async def later(self, data: object, ctx: Context[object]) -> None: ...
+
+    async with open_runtime([Flow], journal=sqlite_url, shutdown_grace=0) as runtime:
+        await runtime.start(Flow, run_id="r")
+    with contextlib.closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:"))) as database, database:
+        database.execute("DELETE FROM frames")
+    async with open_runtime([Flow], journal=sqlite_url) as runtime:
+        assert isinstance(runtime.unrecovered["r"], JournalCorrupt)
+        assert await (await runtime.get_run("r")).status() is RunStatus.RUNNING

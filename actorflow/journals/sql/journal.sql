@@ -87,7 +87,7 @@ INSERT OR REPLACE INTO snapshots (run, seq, body, crc) VALUES (?, ?, ?, ?);
 
 -- name: trim_snapshots
 DELETE FROM snapshots
-WHERE run = ?1 AND seq < (SELECT seq FROM snapshots WHERE run = ?1 ORDER BY seq DESC LIMIT 1 OFFSET 1);
+WHERE run = :run AND seq < (SELECT seq FROM snapshots WHERE run = :run ORDER BY seq DESC LIMIT 1 OFFSET 1);
 
 -- name: blank_values
 UPDATE frame_values SET body = x'' WHERE id IN (SELECT id FROM frames WHERE run = ?);
@@ -111,9 +111,9 @@ SELECT seq, body, crc FROM snapshots WHERE run = ? ORDER BY seq DESC;
 -- name: frames
 SELECT f.seq, f.count, f.head, f.texts, f.crc, f.values_crc, v.body
 FROM frames AS f LEFT JOIN frame_values AS v ON v.id = f.id
-WHERE f.run = ?1
-    AND f.seq >= coalesce((SELECT seq FROM frames WHERE run = ?1 AND seq <= ?2 ORDER BY seq DESC LIMIT 1), 1)
-    AND f.seq <= ?3
+WHERE f.run = :run
+    AND f.seq >= coalesce((SELECT seq FROM frames WHERE run = :run AND seq <= :first ORDER BY seq DESC LIMIT 1), 1)
+    AND f.seq <= :last
 ORDER BY f.seq;
 
 -- name: runs
