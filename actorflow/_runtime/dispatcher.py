@@ -37,6 +37,8 @@ class Dispatcher:
         if not actor.queued:
             actor.queued = True
             self._ready.append(actor)
+            if actor.open and actor.state.run_id not in self._kernel.actors:
+                self._kernel.awake(actor)
             if self._task is not None:
                 task, self._task = self._task, None
                 trio.lowlevel.reschedule(task)
@@ -130,6 +132,8 @@ class Dispatcher:
                 actor.act()
             if len(actor.mailbox) and actor.broken is None:
                 self.wake(actor)
+            elif actor.may_rest:
+                kernel.rest(actor)
 
     async def _commit(self, appends: list[Append]) -> ActorflowError | None:
         kernel = self._kernel

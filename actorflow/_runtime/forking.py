@@ -51,7 +51,7 @@ async def fork_run(runtime: Runtime, run_id: str, *, at: int | None, before: str
     state = fold(RunState(name), shared)
     if state.phase is Phase.OVER:
         raise InputError(f"at fact {last} run {run_id!r} was already over; fork it at an earlier one, or before a step")
-    if name in kernel.actors or await kernel.journal.header(name) is not None:
+    if kernel.find(name) is not None or await kernel.journal.header(name) is not None:
         raise RunExists(f"run id {name!r} is taken; choose another", run_id=name)
     copied = RunHeader(
         run_id=name,

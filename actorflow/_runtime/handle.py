@@ -68,7 +68,7 @@ class Run:
     def _live(self) -> RunActor | None:
         """The actor, if the run is in this runtime's memory."""
         self._runtime._kernel.check_open()
-        current = self._runtime._kernel.actors.get(self.run_id)
+        current = self._runtime._kernel.find(self.run_id)
         if current is not None:
             self._actor = current
         elif self._actor is not None and self._actor.broken is not None:
@@ -287,6 +287,8 @@ class Run:
             raise InputError(f"events(after={after!r}): give the number of an event, 0 for all")
         stream = EventStream(self.run_id, after)
         actor = self._live()
+        if actor is None and self.run_id in self._runtime._kernel.asleep:
+            actor = await self._acting()
         live = actor is not None and actor.broken is None and not actor.is_over
         if live and actor is not None:
             actor.streams.append(stream)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Final
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -59,6 +60,10 @@ class Kernel:
         self.definitions = dict(definitions)
         self.instruments: Sequence[Instrument] = ()
         self.actors: dict[str, RunActor] = {}
+        self.resting: WeakValueDictionary[str, RunActor] = WeakValueDictionary()
+        """Runs that wait for nothing but events: in memory only as long as somebody holds a handle."""
+        self.asleep: dict[str, int] = {}
+        """How many steps each of them has armed."""
         self.broken_runs: dict[str, ActorflowError] = {}
         self.dispatcher = Dispatcher(self)
         self.timers = Timers(clock)
@@ -147,6 +152,30 @@ class Kernel:
         command = c.Log(owner.activation.n, owner.activation.attempt, level, message)
         actor.mailbox.put(Message(command, origin=owner), self.clock.now)
         self.dispatcher.wake(actor)
+
+    # --- runs in memory and out of it
+
+    def find(self, run_id: str) -> RunActor | None:
+        """The actor of a run, if it is in memory."""
+        actor = self.actors.get(run_id)
+        if actor is None:
+            actor = self.resting.get(run_id)
+        return actor
+
+    def awake(self, actor: RunActor) -> None:
+        """A run has something to do: it is kept in memory."""
+        run_id = actor.state.run_id
+        self.asleep.pop(run_id, None)
+        self.actors[run_id] = actor
+
+    def rest(self, actor: RunActor) -> None:
+        """Nothing can happen to a run by itself: it goes from memory when nobody holds it, and is read from the
+        journal when somebody asks for it.
+        """
+        run_id = actor.state.run_id
+        if self.actors.pop(run_id, None) is not None:
+            self.resting[run_id] = actor
+            self.asleep[run_id] = actor.state.armed_count
 
     # --- news from the runs
 

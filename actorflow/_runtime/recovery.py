@@ -78,7 +78,7 @@ def revive(kernel: Kernel, stored: StoredRun, *, crashed: bool) -> RunActor:
     for command in interrupted_commands(state, crashed=crashed):
         actor._rule(command, now)
         kernel.restarts += 1
-    kernel.actors[state.run_id] = actor
+    kernel.awake(actor)
     kernel.dispatcher.wake(actor)
     return actor
 
@@ -86,7 +86,7 @@ def revive(kernel: Kernel, stored: StoredRun, *, crashed: bool) -> RunActor:
 async def take_up(kernel: Kernel, run_id: str, *, crashed: bool = True) -> RunActor | None:
     """Go on with a stored run; None if it is over. `RunNotFound` if there is none."""
     stored = await load(kernel.journal, run_id)
-    found = kernel.actors.get(run_id)
+    found = kernel.find(run_id)
     if found is not None:  # somebody else was quicker
         return found
     if stored.header.status in RUN_OVER:
@@ -123,7 +123,7 @@ async def repair(kernel: Kernel) -> None:
 
 
 async def _repair_one(kernel: Kernel, run_id: str) -> None:
-    actor = kernel.actors.get(run_id)
+    actor = kernel.find(run_id)
     if actor is not None and actor.passes:
         return  # its steps have not ended yet
     try:

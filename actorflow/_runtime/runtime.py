@@ -121,7 +121,7 @@ class Runtime:
         return self._handle(name, definition.workflow_id, actor)
 
     async def _known(self, name: str) -> RunHeader | None:
-        actor = self._kernel.actors.get(name)
+        actor = self._kernel.find(name)
         if actor is not None:
             actor.check_usable()
             if actor.header is None:
@@ -137,7 +137,7 @@ class Runtime:
                 "initial state; choose another id, or get_run() it",
                 run_id=header.run_id,
             )
-        actor = self._kernel.actors.get(header.run_id)
+        actor = self._kernel.find(header.run_id)
         if actor is None and header.status not in RUN_OVER:
             actor = await self._take_up(header.run_id)  # in the journal, but nobody runs it
         await trio.lowlevel.checkpoint()
@@ -183,7 +183,7 @@ class Runtime:
         kernel.check_open()
         if not isinstance(run_id, str):
             raise InputError(f"run_id {shorten(run_id)} is a {type(run_id).__name__}; give text")
-        actor = kernel.actors.get(run_id)
+        actor = kernel.find(run_id)
         if actor is not None:
             await trio.lowlevel.checkpoint()
             return self._handle(run_id, actor.state.workflow_id, actor)
@@ -228,9 +228,9 @@ class Runtime:
         now = kernel.clock.now()
         waited = [now - since for actor in actors if (since := actor.mailbox.oldest) is not None]
         return Statistics(
-            live_runs=len(actors),
+            live_runs=len(actors) + len(kernel.asleep),
             live_steps=sum(len(actor.state.live) for actor in actors),
-            pending_steps=sum(actor.state.armed_count for actor in actors),
+            pending_steps=sum(actor.state.armed_count for actor in actors) + sum(kernel.asleep.values()),
             suspended_runs=0,
             mailbox_depth=max((actor.mailbox.depth for actor in actors), default=0),
             mailbox_oldest_s=max(waited, default=0.0),

@@ -81,6 +81,14 @@ class RunActor(Ledger):
         """Whether a message may be decided in its sender's turn: nothing waits, and nothing has to be durable."""
         return self.volatile and not self.mailbox.user and not self.mailbox.control
 
+    @property
+    def may_rest(self) -> bool:
+        """Whether nothing can happen to the run before somebody asks something of it: it waits for events alone."""
+        state = self.state
+        if self.volatile or not self.open or self.paused or state.live or state.timers or state.ready:
+            return False
+        return not (self.mailbox or self.passes or self.waiting or self.streams or self.watches or self.outbox)
+
     def check_usable(self) -> None:
         """Raise what stands in the way of any message."""
         if self.broken is not None:
