@@ -28,7 +28,9 @@ BUFFER: Final = 10_000
 MISSED: Final = "missed"
 """The kind of the event that tells a slow reader how many it missed: `data` is {"missed": n}."""
 
-_TEXTS: Final = frozenset({"payload", "output", "data", "input", "headers", "value"})
+JSON_FIELDS: Final = frozenset({"payload", "output", "data", "input", "headers", "value"})
+"""Fields of facts that hold JSON text; users see the value."""
+
 _HIDDEN: Final = frozenset({"at", "argument", "operations", "values", "payloads", "fingerprint"})
 
 
@@ -154,7 +156,7 @@ def _data(fact: f.Fact) -> dict[str, object]:
         if name in _HIDDEN:
             continue
         value = getattr(fact, name)
-        data[name] = decode(value) if name in _TEXTS and value else value
+        data[name] = decode(value) if name in JSON_FIELDS and value else value
     if isinstance(fact, f.StepsScheduled):
         data["count"] = len(fact.payloads)
     return data

@@ -21,7 +21,7 @@ from .._core.store_state import value_of
 from .._core.values import decode
 from .._ids import activation_id
 from ..errors import ActorflowError, InputError, JournalCorrupt, RunNotFound, RunOver, StepFailed
-from .events import kind_of
+from .events import JSON_FIELDS, kind_of
 from .records import Fact, RunDescription, counts, step_records, summary, waits
 
 if TYPE_CHECKING:
@@ -95,28 +95,27 @@ def describe_state(
 
 def failures(state: RunState, causes: Mapping[int, BaseException] | None = None) -> tuple[StepFailed, ...]:
     """The failed steps of a run, in order, as errors."""
-    found = []
-    for n in state.failures:
-        _, step, _, attempts, _, error_type, message, *_ = state.done[n]
-        error = StepFailed(
-            run_id=state.run_id,
-            step_id=step,
-            activation_id=activation_id(state.prefix, n),
-            attempts=attempts,
-            error_type=error_type,
-            message=message,
-        )
-        error.__cause__ = (causes or {}).get(n)
-        found.append(error)
-    return tuple(found)
+    return tuple(failure(state, n, causes) for n in state.failures)
+
+
+def failure(state: RunState, n: int, causes: Mapping[int, BaseException] | None = None) -> StepFailed:
+    """A failed step as an error, with its own exception as the cause while it is in this process."""
+    _, step, _, attempts, _, error_type, message, *_ = state.done[n]
+    error = StepFailed(
+        run_id=state.run_id,
+        step_id=step,
+        activation_id=activation_id(state.prefix, n),
+        attempts=attempts,
+        error_type=error_type,
+        message=message,
+    )
+    error.__cause__ = (causes or {}).get(n)
+    return error
 
 
 def history_of(facts: Sequence[f.Fact], first: int = 1) -> list[Fact]:
     """Facts as users see them."""
     return [Fact(seq, kind_of(fact), moment(fact.at), _fields(fact)) for seq, fact in enumerate(facts, first)]
-
-
-_TEXTS = frozenset({"payload", "output", "data", "input", "headers", "value"})
 
 
 def _fields(fact: f.Fact) -> dict[str, object]:
@@ -126,7 +125,7 @@ def _fields(fact: f.Fact) -> dict[str, object]:
         value: object = getattr(fact, name)
         if name == "at":
             continue
-        if (name in _TEXTS and value) or (name == "argument" and isinstance(value, str) and value):
+        if (name in JSON_FIELDS and value) or (name == "argument" and isinstance(value, str) and value):
             value = decode(str(value))
         elif name == "payloads":
             value = [decode(text) for text in value] if isinstance(value, list) else value

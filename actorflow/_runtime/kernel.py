@@ -15,8 +15,7 @@ import trio
 from .._core import commands as c
 from .._core.state_text import dump_state
 from .._core.values import size_of
-from .._ids import activation_id
-from ..errors import ActorflowError, RuntimeClosed, StepFailed, ValueTooLarge
+from ..errors import ActorflowError, RuntimeClosed, ValueTooLarge
 from .branches import Branches
 from .clock import RunClock, WriterThread
 from .dispatcher import Dispatcher
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from .._authoring.definition import Definition
     from .._core.policies import Limits
-    from .._core.run_state import RunState
     from ..abc import Append, Instrument, Journal
     from .ledger import Ledger
     from .passes import Pass
@@ -166,6 +164,7 @@ class Kernel:
         """A run has something to do: it is kept in memory."""
         run_id = actor.state.run_id
         self.asleep.pop(run_id, None)
+        self.resting.pop(run_id, None)  # one place for each: a run that has broken must not be found here again
         self.actors[run_id] = actor
 
     def rest(self, actor: RunActor) -> None:
@@ -217,21 +216,3 @@ class Kernel:
         if ledger.frame_bytes < max(SNAPSHOT_MIN_BYTES, SNAPSHOT_FACTOR * ledger.snapshot_bytes):
             return None
         return dump_state(ledger.state)
-
-    def first_failure(self, actor: RunActor) -> StepFailed | None:
-        """The first failure of a run, as the error hook gets it."""
-        return self.failure(actor.state, actor.state.failures[0], actor.causes) if actor.state.failures else None
-
-    def failure(self, state: RunState, n: int, causes: Mapping[int, BaseException]) -> StepFailed:
-        """A failed step as an error, with its own exception as the cause while it is in this process."""
-        _, step, _, attempts, _, error_type, message, *_ = state.done[n]
-        error = StepFailed(
-            run_id=state.run_id,
-            step_id=step,
-            activation_id=activation_id(state.prefix, n),
-            attempts=attempts,
-            error_type=error_type,
-            message=message,
-        )
-        error.__cause__ = causes.get(n)
-        return error

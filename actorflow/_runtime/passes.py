@@ -19,6 +19,7 @@ from .._ids import HOOK_CANCEL, HOOK_ERROR, HOOKS, activation_id
 from ..errors import NonRetryable, RunOver, StepTimeout
 from .buffer import Buffer
 from .context import Context
+from .inspect import failure
 from .mailbox import Message
 from .offload import run_in_thread
 
@@ -163,7 +164,8 @@ class Pass:
 
     def _hook_data(self) -> object:
         if self.activation.step == HOOK_ERROR:
-            return self.actor.kernel.first_failure(self.actor)
+            state = self.actor.state
+            return failure(state, state.failures[0], self.actor.causes) if state.failures else None
         if self.activation.step == HOOK_CANCEL:
             return self.actor.state.reason
         return None
