@@ -5,9 +5,12 @@ from __future__ import annotations
 import gc
 
 import pytest
+import trio
 
-from actorflow import Context, RunStatus, Workflow, open_runtime
+from actorflow import Context, JournalError, RunStatus, Workflow, open_runtime
 from actorflow._runtime.supervisor import RunActor
+from actorflow.journals import MemoryJournal
+from actorflow.testing import Fail, FaultyJournal
 
 
 class Approval(Workflow):
@@ -86,3 +89,29 @@ async def test_a_resting_run_is_taken_up_and_cancelled_like_any_other(sqlite_url
             await other.send_event("answer", 2)
             kinds = [event.kind async for event in stream]
         assert kinds[-1] == "run-completed"
+
+
+@pytest.mark.rule("F6", "D6")
+async def test_a_run_that_rested_and_then_broke_is_found_as_the_journal_has_it(autojump_clock: object) -> None:
+    """Every write after the rest fails once, though it was written: the old handle sees the run end all the same."""
+    for n in range(1, 20):
+        journal = FaultyJournal(MemoryJournal(durable=True), {n: Fail(times=1, written=True)})
+        async with open_runtime([Approval], journal=journal) as runtime:
+            run = None
+            with trio.fail_after(1000):
+                while run is None or (await run.status()) is RunStatus.RUNNING:
+                    try:
+                        run = await runtime.start(Approval, 1, run_id="r")
+                        if not (await run.describe()).waits:
+                            await trio.sleep(1)
+                            continue
+                        await trio.sleep(1)  # it rests
+                        await run.send_event("answer", 5)
+                        await run.wait()
+                    except JournalError:
+                        await trio.sleep(1)
+                assert (await run.wait()).output == {"asked": 1, "answer": 5}
+        if not journal.failed:
+            assert n > 3
+            return
+    raise AssertionError("every write failed")
