@@ -9,12 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._authoring.builder import workflow
+    from ._authoring.graph import Graph
+    from ._authoring.sources import constant, from_input, from_state, from_step
     from ._authoring.step import Step, step
     from ._authoring.workflow import Workflow
     from ._core.lifecycle import RunStatus, StepStatus
-    from ._core.policies import ALL, DRAIN, Join, Limits, Rate, Retry, tolerate
+    from ._core.policies import ALL, DRAIN, Join, Limits, Rate, Retry, first, tolerate
     from ._core.values import MISSING
-    from ._runtime.context import Context, ScheduledStep
+    from ._runtime.context import Context
     from ._runtime.events import EventStream
     from ._runtime.handle import Run
     from ._runtime.records import (
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     )
     from ._runtime.run_store import RunStore, Transaction
     from ._runtime.runtime import Runtime, open_runtime
+    from ._runtime.scheduled import ScheduledStep
     from .errors import (
         ActorflowError,
         AmbiguousResume,
@@ -74,6 +78,7 @@ __all__ = [
     "Fact",
     "Failure",
     "Fenced",
+    "Graph",
     "HookRestriction",
     "InputError",
     "Join",
@@ -115,14 +120,28 @@ __all__ = [
     "ValueTooLarge",
     "Wait",
     "Workflow",
+    "constant",
+    "first",
+    "from_input",
+    "from_state",
+    "from_step",
     "open_runtime",
     "step",
     "tolerate",
+    "workflow",
 ]
 
 # The door is lazy: a name is imported when it is first asked for, so that `actorflow --help` needs neither trio nor
 # cattrs. The table says where each name lives; a test holds it against `__all__` and against the imports above.
 _HOME = {
+    "._authoring.builder": ("workflow",),
+    "._authoring.graph": ("Graph",),
+    "._authoring.sources": (
+        "constant",
+        "from_input",
+        "from_state",
+        "from_step",
+    ),
     "._authoring.step": (
         "Step",
         "step",
@@ -139,13 +158,11 @@ _HOME = {
         "Limits",
         "Rate",
         "Retry",
+        "first",
         "tolerate",
     ),
     "._core.values": ("MISSING",),
-    "._runtime.context": (
-        "Context",
-        "ScheduledStep",
-    ),
+    "._runtime.context": ("Context",),
     "._runtime.events": ("EventStream",),
     "._runtime.handle": ("Run",),
     "._runtime.records": (
@@ -168,6 +185,7 @@ _HOME = {
         "Runtime",
         "open_runtime",
     ),
+    "._runtime.scheduled": ("ScheduledStep",),
     ".errors": (
         "ActorflowError",
         "AmbiguousResume",

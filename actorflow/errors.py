@@ -195,6 +195,8 @@ class RunFailed(ActorflowError):
     """From `Run.result()`: the run failed. `failures` has every failed step, `__cause__` is the first."""
 
     failures: Sequence[StepFailed] = ()
+    is_final: bool = False
+    """Whether its first failure was `NonRetryable`: a step that called the run as its child is not retried then."""
 
 
 class RunCancelled(ActorflowError):

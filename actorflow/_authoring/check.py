@@ -97,11 +97,16 @@ _ATTRIBUTES: Final[Mapping[str, Callable[[str, object], Iterator[str]]]] = {
 }
 
 
+def attribute_problems(name: str, value: object) -> Iterator[str]:
+    """What is wrong with one attribute of a workflow, as `check_attributes` and `workflow()` call it."""
+    return _ATTRIBUTES[name](name, value)
+
+
 def check_attributes(cls: type, findings: Findings) -> set[str]:
     """Look at every class attribute that means something; returns the names of the bad ones."""
     bad: set[str] = set()
-    for name, check in _ATTRIBUTES.items():
-        for text in check(name, getattr(cls, name)):
+    for name in _ATTRIBUTES:
+        for text in attribute_problems(name, getattr(cls, name)):
             findings.add(_attribute_place(cls, name), f"{cls.__name__}: {text}")
             bad.add(name)
     return bad

@@ -78,6 +78,8 @@ class Definition:
         state: the master state schema, or None.
         output: the type of the run's output.
         events: the type that the definition gives to the data of an event, by event name.
+        nested: the workflows that stand in a graph as steps, by id; a runtime that knows the graph knows them.
+        input: the type of the run's input.
         source: "FILE:NAME" where the workflow was found, so that another process can find it again; or "".
         target: what the user gave: the class or the graph.
     """
@@ -86,7 +88,9 @@ class Definition:
     steps: Mapping[str, BoundStep]
     state: StateSchema | None
     output: Schema
+    input: Schema = PLAIN
     events: Mapping[str, Schema] = field(factory=dict)
+    nested: Mapping[str, Definition] = field(factory=dict)
     source: str = ""
     target: object = None
 

@@ -10,7 +10,16 @@ import dataclasses
 import types
 import typing
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence, Set
+from collections.abc import (
+    Collection,
+    Iterable,
+    Mapping,
+    MutableMapping,
+    MutableSequence,
+    MutableSet,
+    Sequence,
+    Set,
+)
 from typing import (
     Annotated,
     ClassVar,
@@ -29,7 +38,7 @@ from typing import (
 import attrs
 from attrs import frozen
 
-from .._core.values import shorten
+from .._core.values import MISSING, shorten
 
 NoneType: Final = type(None)
 ANYTHING: Final[object] = typing.Any
@@ -193,6 +202,24 @@ def fields_of(kind: object) -> dict[str, FieldKind]:
         defaults = cast("Mapping[str, object]", cls._field_defaults)  # type: ignore[attr-defined]  # the same
         found = {name: FieldKind(hints.get(name, ANYTHING), name not in defaults) for name in names}
     return _filled(found, kind)
+
+
+def default_of(kind: object, name: str) -> object:
+    """The default of one field of a record, made anew; MISSING if it has none of its own (a key of a TypedDict)."""
+    cls = cast("type[object]", class_of(kind))
+    if attrs.has(cls):
+        default: object = attrs.fields_dict(cls)[name].default
+        factory = cast("object", getattr(default, "factory", None))
+        if not callable(factory) or type(default).__name__ != "Factory":
+            return default
+        return MISSING if getattr(default, "takes_self", False) else factory()
+    if dataclasses.is_dataclass(cls):
+        (found,) = (field for field in dataclasses.fields(cls) if field.name == name)
+        if found.default is not dataclasses.MISSING:
+            return cast("object", found.default)
+        assert found.default_factory is not dataclasses.MISSING
+        return cast("object", found.default_factory())
+    return MISSING
 
 
 def _typed_dict_fields(cls: type[object]) -> dict[str, FieldKind]:

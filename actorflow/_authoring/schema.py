@@ -10,7 +10,7 @@ are ignored, and what travels is what the type makes of the data (defaults fille
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from enum import Enum, Flag
 from functools import reduce
 from operator import or_
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, get_args
 from attrs import field, frozen
 from cattrs.errors import StructureHandlerNotFoundError
 
-from .._core.values import decode, encode, shorten
+from .._core.values import MISSING, decode, encode, shorten
 from ..errors import InputError, NotJsonError, StateKeyError, StateTypeError
 from . import containers, kinds, scalars
 from .converter import CONVERTER, dump, load, unstructure
@@ -152,6 +152,26 @@ class StateSchema:
                 found[key] = _encode(dump(getattr(typed, key), part.kind), f"{what}, key {key!r}")
             elif key in typed:
                 found[key] = _encode(dump(typed[key], part.kind), f"{what}, key {key!r}")
+        return found
+
+    def defaults_beside(self, present: Collection[str]) -> dict[str, JsonText]:
+        """The defaults of the keys that are not among those `present`.
+
+        Raises `InputError` naming every required key that is not there.
+        """
+        found: dict[str, JsonText] = {}
+        problems: dict[str, str] = {}
+        for key, part in self.fields.items():
+            if key in present:
+                continue
+            if part.required:
+                problems[f"$.{key}"] = "required, and not in the state that is inherited; give initial_state"
+                continue
+            value = kinds.default_of(self.kind, key)
+            if value is not MISSING:
+                found[key] = _encode(dump(value, part.kind), f"initial state, key {key!r}")
+        if problems:
+            raise _misfit("inherited state", self.kind, problems)
         return found
 
     def view(self, values: Mapping[str, object]) -> object:

@@ -211,7 +211,8 @@ def id_problems(name: str, value: object) -> Iterator[str]:
         yield f"{name}={shorten(value)} has {size_of(value)} bytes; give at most {ID_BYTES_MAX}"
 
 
-def _step_id(name: str, value: object) -> Iterator[str]:
+def step_id_problems(name: str, value: object) -> Iterator[str]:
+    """Why `value` cannot be the id of a step; None is the default."""
     if value is None:
         return
     problems = list(id_problems(name, value))
@@ -225,7 +226,8 @@ def _step_id(name: str, value: object) -> Iterator[str]:
     yield from problems
 
 
-def _data_type(name: str, value: object) -> Iterator[str]:
+def type_problems(name: str, value: object) -> Iterator[str]:
+    """Why `value` cannot be the type of data; None is no declared type."""
     if value is not None:
         yield from (f"{name}: {text}" for text in faults(value))
 
@@ -253,7 +255,8 @@ def _timeout(name: str, value: object) -> Iterator[str]:
         yield f"{name}={shorten(value)}: give seconds above 0, or None"
 
 
-def _concurrency(name: str, value: object) -> Iterator[str]:
+def concurrency_problems(name: str, value: object) -> Iterator[str]:
+    """Why `value` cannot bound how many run at once."""
     if value is not None and (type(value) is not int or value < 1):
         yield f"{name}={shorten(value)}: give a whole number, at least 1, or None"
 
@@ -276,15 +279,15 @@ def _commit(name: str, value: object) -> Iterator[str]:
 
 
 _CHECKS: Final[Mapping[str, Callable[[str, object], Iterator[str]]]] = {
-    "id": _step_id,
-    "input": _data_type,
-    "output": _data_type,
+    "id": step_id_problems,
+    "input": type_problems,
+    "output": type_problems,
     "state": state_problems,
-    "resume": _data_type,
-    "suspend": _data_type,
+    "resume": type_problems,
+    "suspend": type_problems,
     "retry": _retry,
     "timeout": _timeout,
-    "concurrency": _concurrency,
+    "concurrency": concurrency_problems,
     "rate": _rate,
     "offload": _offload,
     "commit": _commit,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import os
-from operator import or_
 from types import FunctionType
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
@@ -17,7 +16,8 @@ from .._core.policies import ALL, Join
 from .._core.values import shorten
 from .._ids import HOOK_COMPLETE, HOOKS, START
 from ..errors import DefinitionError
-from . import kinds, signature
+from . import binding, signature
+from .binding import bind, either_output, schema, step_state
 from .check import (
     PARAMETERS,
     STEP_PARAMETERS,
@@ -29,9 +29,10 @@ from .check import (
     check_names,
 )
 from .definition import BoundStep, Definition
-from .schema import PLAIN, Schema, StateSchema, faults, schema_of
+from .graph import Graph, Uncommitted
+from .schema import PLAIN, StateSchema
 from .signature import LOCAL_NAMES, Signature
-from .step import Step, state_problems
+from .step import Step
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -97,6 +98,10 @@ def resolve(target: object) -> Definition:
         if target is not Workflow:
             return compile_workflow(target)
         hint = "it is the base class; give a subclass of it"
+    elif isinstance(target, Graph):
+        return target.definition()
+    elif isinstance(target, Uncommitted):
+        hint = "it is a graph that is not committed; call .commit()"
     elif isinstance(target, Workflow):
         hint = f"it is an instance; give the class {type(target).__name__} itself"
     elif isinstance(target, type):
@@ -104,9 +109,9 @@ def resolve(target: object) -> Definition:
     elif isinstance(target, Step):
         hint = "a step is run by a workflow; put it in one"
     elif isinstance(target, str):
-        hint = "an id names a workflow that a runtime already has; give the class here"
+        hint = "an id names a workflow that a runtime already has; give the class or the graph here"
     else:
-        hint = "give a subclass of Workflow"
+        hint = "give a subclass of Workflow, or a committed graph"
     text = f"{shorten(target)} is not a workflow: {hint}"
     raise DefinitionError(text, findings=(text,))
 
@@ -134,7 +139,9 @@ def _compile(cls: type[Workflow]) -> Definition:
         check_function(cls, name, member, findings)
         step_id = _id_of(name, member)
         found = declared[step_id] = _declared(cls, name, member, findings)
-        steps[step_id] = _bind(cls, name, member, found, _step_state(cls, name, member, found, master, findings))
+        function = member.function if isinstance(member, Step) else member
+        state = step_state(function, found, master, f"{cls.__name__}.{name}", findings)
+        steps[step_id] = _bind(cls, name, member, found, state)
     findings.close()
     plan = RunPlan(
         workflow_id=cls.id,
@@ -150,7 +157,8 @@ def _compile(cls: type[Workflow]) -> Definition:
         plan=plan,
         steps=steps,
         state=master,
-        output=_schema(_run_output(declared)),
+        input=schema(declared[START].data),
+        output=schema(_run_output(declared)),
         source=_source(cls),
         target=cls,
     )
@@ -158,14 +166,8 @@ def _compile(cls: type[Workflow]) -> Definition:
 
 def _run_output(declared: Mapping[str, Signature]) -> object | None:
     """The type of the run's output: what the completion hook gives; where that may be None, also what start gives."""
-    first = declared[START].output
-    last = declared[HOOK_COMPLETE].output if HOOK_COMPLETE in declared else None
-    if last is None:
-        return first
-    inner = kinds.core(last)
-    if kinds.is_union(inner) and kinds.NoneType in kinds.members(inner):
-        return cast("object", or_(inner, kinds.ANYTHING if first is None else kinds.core(first)))
-    return last
+    hook = declared[HOOK_COMPLETE].output if HOOK_COMPLETE in declared else None
+    return either_output(hook, declared[START].output)
 
 
 def _members(cls: type[Workflow], findings: Findings) -> dict[str, object]:
@@ -200,22 +202,8 @@ def _id_of(name: str, member: object) -> str:
 
 
 def _declared(cls: type, name: str, member: object, findings: Findings) -> Signature:
-    """The types of one step: its options, else its annotations."""
-    function = member.function if isinstance(member, Step) else member
-    where, label = signature.location(function), f"{cls.__name__}.{name}"
-    read = signature.read(function, PARAMETERS.get(name, STEP_PARAMETERS), *_scopes(cls, name, member))
-    for text in read.problems:
-        findings.add(where, f"{label}: {text}")
-    for what, kind in (("data", read.data), ("result", read.output)):
-        for text in faults(kind) if kind is not None else ():
-            findings.add(where, f"{label}: {what}: {text}")
-    if not isinstance(member, Step):
-        return read
-    return Signature(
-        member.input if member.input is not None else read.data,
-        member.output if member.output is not None else read.output,
-        member.state if member.state is not None else read.state,
-    )
+    parameters = PARAMETERS.get(name, STEP_PARAMETERS)
+    return binding.declared(member, parameters, _scopes(cls, name, member), f"{cls.__name__}.{name}", findings)
 
 
 def _scopes(cls: type, name: str, member: object) -> tuple[Mapping[str, object], ...]:
@@ -226,54 +214,17 @@ def _scopes(cls: type, name: str, member: object) -> tuple[Mapping[str, object],
     return body, own, cast("Mapping[str, object]", vars(owner).get(LOCAL_NAMES, {})), {owner.__name__: owner}
 
 
-def _step_state(
-    cls: type, name: str, member: object, found: Signature, master: StateSchema | None, findings: Findings
-) -> StateSchema | None:
-    """The state that this step sees: its own part of the master, or the whole."""
-    if found.state is None or (master is not None and found.state is master.kind):
-        return master
-    function = member.function if isinstance(member, Step) else member
-    where, label = signature.location(function), f"{cls.__name__}.{name}"
-    problems = list(state_problems("state", found.state))
-    if problems:
-        for text in problems:
-            findings.add(where, f"{label}: {text}")
-        return master
-    schema = StateSchema(cast("type", found.state))
-    for text in schema.differences(master) if master is not None else ():
-        findings.add(where, f"{label}: {text}")
-    return schema
-
-
 def _bind(cls: type, name: str, member: object, found: Signature, state: StateSchema | None) -> BoundStep:
-    is_hook = name in HOOKS
-    payload = PLAIN if is_hook else _schema(found.data)
-    step_id = _id_of(name, member)
-    if not isinstance(member, Step):
-        function = cast("FunctionType", member)
-        return BoundStep(
-            plan=StepPlan(step_id=step_id),
-            invoke=_invoke_complete(cls, function) if name == HOOK_COMPLETE else _invoke(cls, function),
-            payload=payload,
-            output=_schema(found.output),
-            state=state,
-        )
+    if isinstance(member, Step):
+        return bind(member, _id_of(name, member), _invoke(cls, cast("FunctionType", member.function)), found, state)
+    function = cast("FunctionType", member)
     return BoundStep(
-        plan=StepPlan(step_id=step_id, retry=member.retry, concurrency=member.concurrency, rate=member.rate),
-        invoke=_invoke(cls, cast("FunctionType", member.function)),
-        payload=payload,
-        output=_schema(found.output),
+        plan=StepPlan(step_id=_id_of(name, member)),
+        invoke=_invoke_complete(cls, function) if name == HOOK_COMPLETE else _invoke(cls, function),
+        payload=PLAIN if name in HOOKS else schema(found.data),
+        output=schema(found.output),
         state=state,
-        timeout=member.timeout,
-        offload=member.offload,
-        commit=member.commit,
-        resume=_schema(member.resume),
-        suspend=_schema(member.suspend),
     )
-
-
-def _schema(kind: object | None) -> Schema:
-    return PLAIN if kind is None or faults(kind) else schema_of(kind)  # faults: a finding already
 
 
 def _invoke(cls: type, function: FunctionType) -> Callable[[object, object], Awaitable[object] | object]:

@@ -7,16 +7,17 @@ happens (`decide`), what follows from it (`react`), what there is to write (`run
 
 from __future__ import annotations
 
-import heapq
 from bisect import bisect_right
-from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
-from .._ids import START
+from .._ids import START, is_internal
 from . import facts as f
+from .apply_child import APPLY_CHILD, child_ended, forget_calls, forget_failed_calls
+from .apply_graph import element_texts, enter, member_ended, open_group
+from .apply_schedule import APPLY_SCHEDULE, disarm, enqueue, step_scheduled, steps_scheduled, wait_opened
 from .apply_store import APPLY_STORE
 from .lifecycle import Ending, Phase, RunStatus, StepStatus
-from .run_state import Activation, Armed, Batch, LogEntry, RunState
+from .run_state import Activation, Armed, Batch, RunState
 from .store_state import from_text, key_bytes, value_bytes
 from .values import MISSING
 
@@ -58,122 +59,6 @@ def _state_seeded(state: RunState, fact: f.StateSeeded) -> None:
     for key, text in fact.values.items():
         value = from_text(text)
         state.store.write(key, MISSING, value, 0, value_bytes(value) + key_bytes(key))
-
-
-# --- scheduling
-
-
-def enqueue(state: RunState, at: float, due: float, n: int, item: Armed | Batch) -> None:
-    """Put a step in line: what is due now behind what was due before, the rest by due time."""
-    ready = state.ready
-    if due <= at and not (ready and (due, n) < ready[-1][:2]):
-        ready.append((due, n, state.seq, item))
-    else:
-        heapq.heappush(state.timers, (due, n, state.seq, item))
-
-
-def _remember(state: RunState, by: int, entry: LogEntry) -> None:
-    scheduler = state.live.get(by)
-    if scheduler is not None:
-        scheduler.remember(entry)
-
-
-def _step_scheduled(state: RunState, fact: f.StepScheduled) -> int:
-    n = fact.n
-    state.next_n = n + 1
-    state.armed[n] = fact
-    state.armed_count += 1
-    if fact.key:
-        state.keys[fact.key] = n
-    enqueue(state, fact.at, fact.due, n, fact)
-    _remember(state, fact.by, ("schedule", fact.step, fact.payload, n))
-    return n
-
-
-def _steps_scheduled(state: RunState, fact: f.StepsScheduled) -> int:
-    count = len(fact.payloads)
-    if not count:
-        return 0
-    state.next_n = fact.first + count
-    state.armed_count += count
-    batch = Batch(fact)
-    state.firsts.append(fact.first)
-    state.batches.append(batch)
-    enqueue(state, fact.at, fact.due, fact.first, batch)
-    _remember(state, fact.by, ("schedule_many", fact.step, fact.payloads, fact.first))
-    return count
-
-
-def _step_unscheduled(state: RunState, fact: f.StepUnscheduled) -> bool:
-    item = _disarm(state, fact.n)
-    _close_wait(state, item)
-    state.dropped.append((item, fact.at))
-    state.counts[StepStatus.CANCELLED] += 1
-    _release_key(state, item)
-    return True
-
-
-def _disarm(state: RunState, n: int) -> Armed:
-    state.armed_count -= 1
-    return state.armed.pop(n)
-
-
-def _release_key(state: RunState, item: Armed) -> None:
-    key = "" if isinstance(item, f.WaitOpened) else item.key
-    if key and state.keys.get(key) == item.n:
-        del state.keys[key]
-
-
-def _wait_opened(state: RunState, fact: f.WaitOpened) -> int:
-    state.next_n = fact.n + 1
-    state.armed[fact.n] = fact
-    state.armed_count += 1
-    state.waits.setdefault(fact.event, deque()).append(fact.n)
-    if fact.deadline:
-        heapq.heappush(state.timers, (fact.deadline, fact.n, state.seq, fact))
-    _remember(state, fact.by, ("wait", f"{fact.event}\n{fact.step}", fact.payload, fact.n))
-    return fact.n
-
-
-def _close_wait(state: RunState, item: Armed) -> None:
-    if isinstance(item, f.WaitOpened):
-        waiting = state.waits[item.event]
-        waiting.remove(item.n)
-        if not waiting:
-            del state.waits[item.event]
-
-
-def _arm_waited(
-    state: RunState, n: int, at: float, *, data: str | None, step: str = "", due: float | None = None
-) -> None:
-    wait = cast("f.WaitOpened", state.armed[n])
-    _close_wait(state, wait)
-    activation = Activation(n, step or wait.step, wait.payload, wait.at)
-    activation.due, activation.event = at if due is None else due, data
-    state.armed[n] = activation
-    enqueue(state, at, activation.due, n, activation)
-
-
-def _event_received(state: RunState, fact: f.EventReceived) -> None:
-    if fact.n:
-        _arm_waited(state, fact.n, fact.at, data=fact.data)
-    else:
-        state.kept.setdefault(fact.event, deque()).append(fact.data)
-
-
-def _event_taken(state: RunState, fact: f.EventTaken) -> None:
-    kept = state.kept[fact.event]
-    _arm_waited(state, fact.n, fact.at, data=kept.popleft())
-    if not kept:
-        del state.kept[fact.event]
-
-
-def _wait_timed_out(state: RunState, fact: f.WaitTimedOut) -> None:
-    wait = cast("f.WaitOpened", state.armed[fact.n])
-    if wait.on_timeout:
-        _arm_waited(state, fact.n, fact.at, data=None, step=wait.on_timeout, due=wait.deadline)
-        return
-    _close_wait(state, wait)
 
 
 # --- passes
@@ -235,7 +120,8 @@ def _end_pass(state: RunState, n: int) -> Activation:
 
 def _finish(state: RunState, activation: Activation, status: StepStatus, at: float, output: str) -> None:
     n = activation.n
-    state.counts[status] += 1
+    if state.flow is None or status is StepStatus.FAILED or not is_internal(activation.step):
+        state.counts[status] += 1
     state.done[n] = (
         n,
         activation.step,
@@ -250,6 +136,10 @@ def _finish(state: RunState, activation: Activation, status: StepStatus, at: flo
     )
     if activation.key and state.keys.get(activation.key) == n:
         del state.keys[activation.key]
+    if state.calls:
+        forget_calls(state, activation)
+    if state.flow is not None:
+        member_ended(state, n, status, output)
 
 
 def _step_completed(state: RunState, fact: f.StepCompleted) -> None:
@@ -274,6 +164,8 @@ def _attempt_failed(state: RunState, fact: f.AttemptFailed) -> None:
     activation.failures += 1
     activation.error_type, activation.message = fact.error_type, fact.message
     activation.interrupted = False
+    if state.calls:
+        forget_failed_calls(state, activation)
     _rearm(state, activation, fact.at, fact.due)
 
 
@@ -284,13 +176,48 @@ def _step_interrupted(state: RunState, fact: f.StepInterrupted) -> None:
     _rearm(state, activation, fact.at, fact.at)
 
 
+def _step_suspended(state: RunState, fact: f.StepSuspended) -> None:
+    activation = _end_pass(state, fact.n)
+    activation.status = StepStatus.SUSPENDED
+    activation.call, activation.label, activation.note = fact.call, fact.label, fact.payload
+    activation.interrupted = False
+    state.suspended[fact.n] = activation
+
+
+def _step_resumed(state: RunState, fact: f.StepResumed) -> None:
+    if fact.data:
+        activation = state.suspended[fact.n]
+        activation.answers = [*(activation.answers or ()), fact.data]
+    _wake(state, fact.n, fact.at)
+
+
+def _wake(state: RunState, n: int, at: float) -> None:
+    """A suspended step runs again, from its first line."""
+    activation = state.suspended.pop(n)
+    activation.call, activation.label, activation.note = 0, "", "null"
+    activation.leg = len(activation.log or ())
+    _rearm(state, activation, at, at)
+
+
+def _child_ended(state: RunState, fact: f.ChildEnded) -> None:
+    child_ended(state, fact)
+    for n in [n for n, activation in state.suspended.items() if activation.call == fact.n]:
+        _wake(state, n, fact.at)
+
+
+def _drop_suspended(state: RunState, at: float) -> None:
+    suspended, state.suspended = state.suspended, {}
+    for activation in suspended.values():
+        _finish(state, activation, StepStatus.CANCELLED, at, "null")
+
+
 def _step_failed(state: RunState, fact: f.StepFailed) -> None:
     n = fact.n
     if n in state.live:
         activation = _end_pass(state, n)
         activation.failures += 1
     else:  # a wait that timed out, or a step that crashed too often: it was armed
-        item = _disarm(state, n)
+        item = disarm(state, n)
         activation = item if isinstance(item, Activation) else Activation(n, item.step, item.payload, item.at)
     activation.error_type, activation.message = fact.error_type, fact.message
     _finish(state, activation, StepStatus.FAILED, fact.at, "null")
@@ -309,12 +236,19 @@ def _step_cancelled(state: RunState, fact: f.StepCancelled) -> None:
 
 def _run_stopping(state: RunState, fact: f.RunStopping) -> None:
     state.phase = Phase.STOPPING
+    state.status = RunStatus.RUNNING
     state.ending = Ending(fact.ending)
     state.output = fact.output
     state.reason = fact.reason
+    _drop_armed(state, fact.at)
+    _drop_suspended(state, fact.at)
+
+
+def _drop_armed(state: RunState, at: float) -> None:
+    """What has not started never will."""
     if state.armed_count:
         dropped: list[Armed | Batch] = [*state.armed.values(), *state.batches]
-        state.dropped.extend((item, fact.at) for item in dropped)
+        state.dropped.extend((item, at) for item in dropped)
         state.counts[StepStatus.CANCELLED] += state.armed_count
         state.armed.clear()
         state.firsts.clear()
@@ -325,6 +259,54 @@ def _run_stopping(state: RunState, fact: f.RunStopping) -> None:
     state.waits.clear()
     for gate in state.gates.values():
         gate.held.clear()
+
+
+def _group_closed(state: RunState, fact: f.GroupClosed) -> None:
+    flow = state.flow
+    assert flow is not None
+    assert flow.group is not None
+    flow.group.closed = True
+    _drop_suspended(state, fact.at)
+    _drop_armed(state, fact.at)
+    flow.group.left = len(state.live)
+
+
+def _node_entered(state: RunState, fact: f.NodeEntered) -> None:
+    flow = enter(state, fact)
+    if not fact.n:
+        return
+    if fact.event:
+        wait_opened(state, f.WaitOpened(fact.at, fact.n, fact.step, flow.data, fact.event, fact.due, "", 0))
+    else:
+        step_scheduled(state, f.StepScheduled(fact.at, fact.n, fact.step, flow.data, fact.due, 0, ""))
+
+
+def _group_opened(state: RunState, fact: f.GroupOpened) -> None:
+    flow = open_group(state, fact)
+    at, data = fact.at, flow.data
+    if fact.elements:
+        items = element_texts(data)
+        steps_scheduled(state, f.StepsScheduled(at, fact.first, fact.steps[0], items, at, 0))
+        return
+    for index, step in enumerate(fact.steps):
+        n = fact.first + index
+        if fact.runs and fact.runs[index] == "0":
+            _finish(state, Activation(n, step, "null", at), StepStatus.SKIPPED, at, "null")
+        else:
+            step_scheduled(state, f.StepScheduled(at, n, step, data, at, 0, ""))
+    state.next_n = fact.first + len(fact.steps)
+
+
+def _node_failed(state: RunState, fact: f.NodeFailed) -> None:
+    flow = state.flow
+    assert flow is not None
+    flow.failed, flow.group, flow.current = True, None, 0
+    if fact.n:
+        state.next_n = fact.n + 1
+        activation = Activation(fact.n, fact.step, "null", fact.at)
+        activation.error_type, activation.message = fact.error_type, fact.message
+        _finish(state, activation, StepStatus.FAILED, fact.at, "null")
+        state.failures.append(fact.n)
 
 
 def _hook_scheduled(state: RunState, fact: f.HookScheduled) -> None:
@@ -344,7 +326,7 @@ def _hook_ended(state: RunState, fact: f.HookEnded) -> None:
     if fact.n in state.live:
         _end_pass(state, fact.n)
     else:
-        _disarm(state, fact.n)
+        disarm(state, fact.n)
     state.hook_ended = True
     if fact.error_type:
         state.hook_error = (fact.error_type, fact.message)
@@ -362,16 +344,18 @@ def _run_ended(state: RunState, fact: f.RunEnded) -> None:
 
 
 APPLY: Final[Mapping[type, Callable[..., object]]] = {  # type: ignore[explicit-any]  # each takes its own kind
+    **APPLY_SCHEDULE,
     **APPLY_STORE,
+    **APPLY_CHILD,
+    f.StepSuspended: _step_suspended,
+    f.StepResumed: _step_resumed,
+    f.ChildEnded: _child_ended,
+    f.NodeEntered: _node_entered,
+    f.GroupOpened: _group_opened,
+    f.GroupClosed: _group_closed,
+    f.NodeFailed: _node_failed,
     f.RunStarted: _run_started,
     f.StateSeeded: _state_seeded,
-    f.StepScheduled: _step_scheduled,
-    f.StepsScheduled: _steps_scheduled,
-    f.StepUnscheduled: _step_unscheduled,
-    f.WaitOpened: _wait_opened,
-    f.EventReceived: _event_received,
-    f.EventTaken: _event_taken,
-    f.WaitTimedOut: _wait_timed_out,
     f.StepStarted: _step_started,
     f.StepCompleted: _step_completed,
     f.AttemptFailed: _attempt_failed,

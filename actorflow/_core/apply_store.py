@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from . import facts as f
 from .operations import VERBS
+from .run_state import Activation
 from .store_state import SMALL, key_bytes, value_bytes
 from .values import MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from .operations import Argument
+    from .operations import Argument, Operation
     from .run_state import RunState
     from .store_state import StoreState
 
@@ -36,7 +37,11 @@ def apply_operation(state: RunState, fact: f.OperationApplied) -> object:
     reply = operate(store, fact.n, fact.verb, key, argument)
     if len(store.undo) > store.undo_limit:
         _forget(state)
+    if state.own is not None:
+        state.own.append((fact.verb, key, argument))
     activation = state.live.get(fact.n)
+    if activation is None and fact.n < 0:
+        activation = guest(state, fact.n)
     if activation is not None:
         if fact.op_id:
             activation.name(fact.op_id, fact.verb, key, reply)
@@ -45,6 +50,16 @@ def apply_operation(state: RunState, fact: f.OperationApplied) -> object:
         else:
             activation.log.append((fact.verb, key, argument, reply))
     return reply
+
+
+def guest(state: RunState, n: int) -> Activation:
+    """The step of a descendant that sends operations under the number `n`: what it has done here is remembered until
+    the child run that it is in has ended.
+    """
+    found = state.guests.get(n)
+    if found is None:
+        found = state.guests[n] = Activation(n, "", "null", 0.0)
+    return found
 
 
 def _forget(state: RunState) -> None:
@@ -71,16 +86,25 @@ def operate(store: StoreState, writer: int, verb: str, key: str, argument: Argum
     return reply
 
 
-def _transaction_applied(state: RunState, fact: f.TransactionApplied) -> None:
+def operate_all(state: RunState, writer: int, operations: Sequence[Operation]) -> None:
+    """Several verbs as one change."""
     values = state.store.values
-    for verb, key, argument in fact.operations:
+    for verb, key, argument in operations:
         if argument is None and verb not in _BARE_VERBS:
             continue  # the record of a finished run
         if VERBS[verb].check(values.get(key, MISSING), argument):  # those that change nothing are kept all the same:
-            operate(state.store, fact.n, verb, key, argument)  # a second pass recognises the whole by its arguments
+            operate(state.store, writer, verb, key, argument)  # a second pass recognises the whole by its arguments
+            if state.own is not None:
+                state.own.append((verb, key, argument))
     if len(state.store.undo) > state.store.undo_limit:
         _forget(state)
+
+
+def _transaction_applied(state: RunState, fact: f.TransactionApplied) -> None:
+    operate_all(state, fact.n, fact.operations)
     activation = state.live.get(fact.n)
+    if activation is None and fact.n < 0:
+        activation = guest(state, fact.n)
     if activation is not None:
         if fact.op_id:
             activation.name(fact.op_id, "transaction", "", None)

@@ -11,15 +11,14 @@ from typing import Final
 
 from attrs import define, field
 
-from .operations import Argument
+from .facts import ChildAttached
+from .lifecycle import RunStatus
+from .operations import Argument, Operation
 from .store_state import Value
 from .values import Missing
 
 NO_MARK: Final = -1
 """The key was not read by this step: a `set` of it is last-write-wins."""
-
-Operation = tuple[str, str, Argument]
-"""(verb, key, argument)"""
 
 
 @define(eq=False)
@@ -35,6 +34,8 @@ class StartRun:
     initial: Mapping[str, str]
     prefix: str = ""
     parent_id: str = ""
+    attached: ChildAttached | None = None
+    """For a child: the fact that ties it to its parent; its time is filled in."""
 
 
 @define(eq=False)
@@ -83,13 +84,16 @@ class SendEvent:
 
     event: str
     data: str
+    waited_for: bool = False
+    """Deliver it only if a wait for it is open; the reply says whether."""
 
 
 @define(eq=False)
 class Operate:
     """One verb of the run store. `mark` is the store's write count when the step read the key, or `NO_MARK`.
 
-    `compute`, for an `update`, makes the argument from the value that is there when the command's turn comes.
+    `compute`, for an `update`, makes the argument from the value that is there when the command's turn comes: the new
+    value, and the mark by which the function is known again.
     """
 
     n: int
@@ -98,7 +102,7 @@ class Operate:
     argument: Argument
     op_id: str = ""
     mark: int = NO_MARK
-    compute: Callable[[Value | Missing], str] | None = None
+    compute: Callable[[Value | Missing], tuple[str, str]] | None = None
 
 
 @define(eq=False)
@@ -188,6 +192,58 @@ class FinishHook:
 
 
 @define(eq=False)
+class SuspendStep:
+    """A pass has asked to be suspended: until an answer comes, or (`call` is not 0) until that child run has ended."""
+
+    n: int
+    call: int = 0
+    label: str = ""
+    payload: str = "null"
+
+
+@define(eq=False)
+class ResumeStep:
+    """Let a suspended step go on with an answer."""
+
+    n: int
+    data: str
+
+
+@define(eq=False)
+class StartChild:
+    """Call a child run. `prepare`, given the values of the store, checks what the child inherits and raises if it
+    cannot begin with it; what it returns is the shell's. The reply is the number of the call.
+    """
+
+    by: int
+    workflow_id: str
+    input: str
+    prepare: Callable[[Mapping[str, Value]], object]
+    merge: str = ""
+    prepared: object = None
+
+
+@define(eq=False)
+class ReportChild:
+    """News of a child run: it is suspended, goes on, or is over."""
+
+    call: int
+    status: RunStatus
+    output: str = "null"
+    error_type: str = ""
+    message: str = ""
+    operations: Sequence[Operation] = ()
+
+
+@define(eq=False)
+class ClaimEvent:
+    """The descendant run `child` waits for an event; the reply is whether one was kept here for it, and its data."""
+
+    event: str
+    child: str
+
+
+@define(eq=False)
 class CancelRun:
     """End the run as cancelled."""
 
@@ -227,6 +283,11 @@ Command = (
     | CancelRun
     | Bail
     | Tick
+    | SuspendStep
+    | ResumeStep
+    | StartChild
+    | ReportChild
+    | ClaimEvent
 )
 
 COMMANDS: Final = (
@@ -249,5 +310,10 @@ COMMANDS: Final = (
     CancelRun,
     Bail,
     Tick,
+    SuspendStep,
+    ResumeStep,
+    StartChild,
+    ReportChild,
+    ClaimEvent,
 )
 """Every kind of command; `DECIDE` is held against it."""

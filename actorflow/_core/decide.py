@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from .._ids import START
 from . import commands as c
 from . import facts as f
+from .decide_child import DECIDE_CHILD
 from .decide_steps import DECIDE_STEPS
 from .decide_store import DECIDE_STORE
 from .lifecycle import Ending, Phase
@@ -45,9 +46,12 @@ def _start_run(state: RunState, plan: RunPlan, command: c.StartRun, now: float) 
         command.parent_id,
     )
     facts: list[f.Fact] = [started]
+    if command.attached is not None:
+        facts.append(command.attached)
     if command.initial:
         facts.append(f.StateSeeded(now, dict(command.initial)))
-    facts.append(f.StepScheduled(now, 1, START, command.input, now, 0, ""))
+    if plan.chain is None:
+        facts.append(f.StepScheduled(now, 1, START, command.input, now, 0, ""))
     return Ruling(facts)
 
 
@@ -67,7 +71,10 @@ def _tick(state: RunState, plan: RunPlan, command: c.Tick, now: float) -> Ruling
     return NOTHING
 
 
-_AFTER_THE_END: Final = (c.CancelRun, c.Tick, c.FinishStep, c.FailStep, c.DropStep, c.FinishHook, c.Unschedule, c.Bail)
+_AFTER_THE_END: Final = (
+    c.CancelRun, c.Tick, c.FinishStep, c.FailStep, c.DropStep, c.FinishHook, c.Unschedule, c.Bail, c.SuspendStep,
+    c.ReportChild, c.ClaimEvent,
+)  # fmt: skip
 """Commands that may meet a run that has ended: the news is late, and nothing happens."""
 
 DECIDE: Final[Mapping[type, Callable[..., Ruling]]] = {  # type: ignore[explicit-any]  # each takes its own kind
@@ -75,6 +82,7 @@ DECIDE: Final[Mapping[type, Callable[..., Ruling]]] = {  # type: ignore[explicit
     c.CancelRun: _cancel_run,
     c.Bail: _bail,
     c.Tick: _tick,
+    **DECIDE_CHILD,
     **DECIDE_STEPS,
     **DECIDE_STORE,
 }

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .plan import RunPlan
 
 
-def _closed_to_steps(state: RunState) -> RunOver:
+def closed_to_steps(state: RunState) -> RunOver:
+    """The error for who would still schedule something in a run that is ending."""
     return RunOver(
         f"run {state.run_id!r} is ending ({state.ending.value if state.ending else 'over'}): no step can be scheduled",
         run_id=state.run_id,
@@ -32,7 +33,7 @@ def _closed_to_steps(state: RunState) -> RunOver:
 
 def _schedule(state: RunState, plan: RunPlan, command: c.Schedule, now: float) -> Ruling:
     if state.phase is not Phase.OPEN:
-        raise _closed_to_steps(state)
+        raise closed_to_steps(state)
     if command.key and command.key in state.keys:
         return Ruling((), state.keys[command.key])
     due = max(now, command.due)
@@ -41,7 +42,7 @@ def _schedule(state: RunState, plan: RunPlan, command: c.Schedule, now: float) -
 
 def _schedule_many(state: RunState, plan: RunPlan, command: c.ScheduleMany, now: float) -> Ruling:
     if state.phase is not Phase.OPEN:
-        raise _closed_to_steps(state)
+        raise closed_to_steps(state)
     due = max(now, command.due)
     return Ruling((f.StepsScheduled(now, state.next_n, command.step, command.payloads, due, command.by),))
 
@@ -55,7 +56,7 @@ def _unschedule(state: RunState, plan: RunPlan, command: c.Unschedule, now: floa
 
 def _open_wait(state: RunState, plan: RunPlan, command: c.OpenWait, now: float) -> Ruling:
     if state.phase is not Phase.OPEN:
-        raise _closed_to_steps(state)
+        raise closed_to_steps(state)
     n = state.next_n
     opened = f.WaitOpened(
         now, n, command.step, command.payload, command.event, command.deadline, command.on_timeout, command.by
@@ -67,10 +68,12 @@ def _open_wait(state: RunState, plan: RunPlan, command: c.OpenWait, now: float) 
 
 def _send_event(state: RunState, plan: RunPlan, command: c.SendEvent, now: float) -> Ruling:
     if state.phase is not Phase.OPEN:
-        raise _closed_to_steps(state)
+        raise closed_to_steps(state)
     waiting = state.waits.get(command.event)
+    if command.waited_for and not waiting:
+        return Ruling((), False)
     n = waiting[0] if waiting else 0
-    return Ruling((f.EventReceived(now, command.event, command.data, n),))
+    return Ruling((f.EventReceived(now, command.event, command.data, n),), True)
 
 
 # --- the ends of passes: a second report about the same pass decides to nothing
@@ -107,15 +110,27 @@ def _fail_step(state: RunState, plan: RunPlan, command: c.FailStep, now: float) 
         return NOTHING
     retry = plan.steps[activation.step].retry
     failures = activation.failures + 1
-    if state.phase is Phase.OPEN and command.retryable and failures < retry.attempts:
+    if command.retryable and failures < retry.attempts and not is_cut_off(state, command.n):
         due = now + retry.pause_s(failures, command.dice)
         return Ruling((f.AttemptFailed(now, command.n, command.error_type, command.message, due),))
     failed = f.StepFailed(now, command.n, command.error_type, command.message)
     return Ruling((failed, *stop_after_failure(state, plan, now)))
 
 
+def is_cut_off(state: RunState, n: int) -> bool:
+    """Whether a live step will not run again, whatever its pass says: the run is ending, or the join of its group is
+    decided.
+    """
+    if state.phase is not Phase.OPEN:
+        return True
+    flow = state.flow
+    return flow is not None and flow.group is not None and flow.group.closed
+
+
 def stop_after_failure(state: RunState, plan: RunPlan, now: float) -> tuple[f.Fact, ...]:
-    """What a failed step means for the others: under `ALL` the run stops at once."""
+    """What a failed step means for the others: under `ALL` the run stops at once; in a group its join decides."""
+    if state.flow is not None and state.flow.group is not None:
+        return ()
     if state.phase is Phase.OPEN and plan.join.kind is JoinKind.ALL:
         return (f.RunStopping(now, Ending.FAIL.value, "null", ""),)
     return ()
@@ -130,9 +145,10 @@ def _drop_step(state: RunState, plan: RunPlan, command: c.DropStep, now: float) 
 
 
 def _interrupt_step(state: RunState, plan: RunPlan, command: c.InterruptStep, now: float) -> Ruling:
-    activation = state.live.get(command.n)
-    if activation is None:
+    if command.n not in state.live:
         return NOTHING
+    if command.n != state.hook and is_cut_off(state, command.n):
+        return Ruling((f.StepCancelled(now, command.n),))
     return Ruling((f.StepInterrupted(now, command.n, command.crashed),))
 
 

@@ -14,7 +14,7 @@ from . import commands as c
 from . import facts as f
 from .apply_store import operate
 from .lifecycle import Phase
-from .operations import VERBS, Argument
+from .operations import VERBS, Argument, Operation
 from .plan import LostUpdates, RunPlan
 from .ruling import NOTHING, Ruling, over
 from .run_state import RunState
@@ -146,13 +146,14 @@ def _operate(state: RunState, plan: RunPlan, command: c.Operate, now: float) -> 
 
 def is_named(state: RunState, n: int, op_id: str) -> bool:
     """Whether activation `n` has applied an operation of this name."""
-    named = state.live[n].named if n in state.live else None
-    return named is not None and op_id in named
+    asker = state.asker(n)
+    return asker is not None and asker.named is not None and op_id in asker.named
 
 
 def named_reply(state: RunState, n: int, op_id: str, verb: str, key: str) -> object:
     """What the operation named `op_id` replied; `InputError` if the name belongs to something else."""
-    named = state.live[n].named or {}
+    asker = state.asker(n)
+    named = (asker.named if asker is not None else None) or {}
     named_verb, named_key, reply = named[op_id]
     if (named_verb, named_key) != (verb, key):
         raise InputError(
@@ -176,7 +177,7 @@ def check_all(
     state: RunState,
     plan: RunPlan,
     n: int,
-    operations: Sequence[c.Operation],
+    operations: Sequence[Operation],
     marks: Mapping[str, int],
     now: float,
 ) -> bool:
@@ -193,7 +194,7 @@ def check_all(
     return changes
 
 
-def scratch_of(state: RunState, operations: Sequence[c.Operation]) -> RunState:
+def scratch_of(state: RunState, operations: Sequence[Operation]) -> RunState:
     """A stand-in for `state` that holds the keys of `operations` and can be written without harm.
 
     A list that is only grown is stood in for by an empty one of the same size in bytes, because a push onto the real

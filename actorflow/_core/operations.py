@@ -19,6 +19,8 @@ from .store_state import ListView, Value, from_text, list_view, value_of, value_
 from .values import MISSING, Missing, check_integer, decode, encode, json_equal, shorten, size_of
 
 Argument = str | int | float | tuple[str, ...] | None
+Operation = tuple[str, str, Argument]
+"""(verb, key, argument)"""
 Old = Value | Missing
 Checked = bool
 """Whether the operation would change something: what changes nothing is neither journaled nor recorded."""
@@ -195,7 +197,7 @@ def _set(old: Old, argument: Argument) -> Written:
 
 
 def _update(old: Old, argument: Argument) -> Written:
-    text = cast("str", argument)
+    text = argument[0] if isinstance(argument, tuple) else cast("str", argument)  # beside it: the function's mark
     return from_text(text), decode(text)
 
 

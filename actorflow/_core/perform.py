@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ..errors import StateTypeError
 from . import facts as f
-from .apply_store import apply_operation
+from .apply_store import apply_operation, guest
 from .decide_store import decide_operation
 from .lifecycle import Phase
 from .operations import VERBS
@@ -61,7 +61,11 @@ def perform(
         grown = value_bytes(new) - value_bytes(old)  # type: ignore[arg-type]  # a certain verb leaves a value
     state.seq += 1
     store.write(key, old, new, n, grown)
+    if state.own is not None:
+        state.own.append((verb, key, argument))
     activation = state.live.get(n)
+    if activation is None and n < 0:
+        activation = guest(state, n)
     if activation is not None:
         if activation.log is None:
             activation.log = [(verb, key, argument, reply)]

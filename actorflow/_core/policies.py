@@ -116,7 +116,10 @@ class JoinKind(Enum):
 
 @frozen
 class Join:
-    """When a group of steps is done and what a failure in it means; use `ALL`, `DRAIN`, `tolerate` or `first`."""
+    """When a group of steps is done and what a failure in it means; use `ALL`, `DRAIN`, `tolerate` or `first`.
+
+    `count` is the bound of a `tolerate`, or how many successes a `first` needs.
+    """
 
     kind: JoinKind
     count: int | None = None
@@ -132,6 +135,17 @@ class Join:
 
 ALL: Final = Join(JoinKind.ALL)
 DRAIN: Final = Join(JoinKind.DRAIN)
+
+
+def first(count: int = 1) -> Join:
+    """A join for a group of a graph: done at the `count`-th success; the rest is cancelled, awaited and left out.
+
+    Raises `DefinitionError` if `count` is not a whole number of at least 1.
+    """
+    if not _is_whole(count, 1):
+        text = f"first({count!r}): give a whole number, at least 1"
+        raise DefinitionError(text, findings=(text,))
+    return Join(JoinKind.FIRST, count)
 
 
 def tolerate(*, count: int | None = None, fraction: float | None = None) -> Join:

@@ -14,8 +14,9 @@ from .._ids import HOOK_CANCEL, HOOK_COMPLETE, HOOK_ERROR, START
 from . import facts as f
 from .decide_steps import stop_after_failure
 from .due_order import head, number, take
-from .lifecycle import ENDING_STATUS, Ending, Phase, StepStatus
+from .lifecycle import ENDING_STATUS, Ending, Phase, RunStatus, StepStatus
 from .policies import JoinKind
+from .route import route
 from .run_state import Activation, Batch, Gate, Queued, RunState
 
 if TYPE_CHECKING:
@@ -38,8 +39,9 @@ def open_gates(state: RunState, plan: RunPlan) -> RunState:
     The gates of a snapshot may be those of an older plan: what bounds nothing any more goes, and the rest is fitted.
     """
     before, state.gates = state.gates, {}
+    bounded = {node.steps[0] for node in plan.chain or () if node.concurrency is not None}
     for step_id, step in plan.steps.items():
-        if step.concurrency is None and step.rate is None:
+        if step.concurrency is None and step.rate is None and step_id not in bounded:
             continue
         gate = before.get(step_id)
         if gate is None:
@@ -57,13 +59,17 @@ def settle(state: RunState, plan: RunPlan, now: float, record: Record) -> None:
         if state.phase is Phase.OPEN:
             _start_due(state, plan, now, record)
             if state.phase is Phase.OPEN:
+                if plan.chain is not None and route(state, plan, now, record):
+                    continue
                 if state.open_steps:
+                    if state.suspended or state.status is RunStatus.SUSPENDED:
+                        _tell_suspension(state, now, record)
                     return
                 ending = judge(state, plan)
-                output = state.start_output if ending is Ending.COMPLETE else "null"
+                output = _output(state) if ending is Ending.COMPLETE else "null"
                 record(f.RunStopping(now, ending.value, output, ""))
         elif state.phase is Phase.STOPPING:
-            if state.live:
+            if state.live or state.open_calls:
                 return
             _after_the_last_step(state, plan, now, record)
         elif state.phase is Phase.HOOK:
@@ -77,10 +83,32 @@ def settle(state: RunState, plan: RunPlan, now: float, record: Record) -> None:
             return
 
 
+def _output(state: RunState) -> str:
+    flow = state.flow
+    if flow is None:
+        return state.start_output
+    return "null" if flow.failed else flow.data
+
+
+def is_suspended(state: RunState, now: float) -> bool:
+    """Whether nothing is live or due and a step is suspended, whatever timers and waits stand open beside it."""
+    if not state.suspended or state.live or state.running_calls:
+        return False
+    return head(state, now) is None and not any(gate.held for gate in state.gates.values())
+
+
+def _tell_suspension(state: RunState, now: float, record: Record) -> None:
+    suspended = is_suspended(state, now)
+    if suspended and state.status is RunStatus.RUNNING:
+        record(f.RunSuspended(now))
+    elif not suspended and state.status is RunStatus.SUSPENDED:
+        record(f.RunWoken(now))
+
+
 def judge(state: RunState, plan: RunPlan) -> Ending:
     """How a run whose steps have all ended ends, by its join policy."""
-    if not state.failures:
-        return Ending.COMPLETE
+    if not state.failures or (state.flow is not None and not state.flow.failed):
+        return Ending.COMPLETE  # of a graph's failures only those that no join has borne count
     if plan.join.kind is not JoinKind.TOLERATE or state.start_failed:
         return Ending.FAIL
     failed = len(state.failures)
@@ -135,7 +163,7 @@ def _start_due(state: RunState, plan: RunPlan, now: float, record: Record) -> No
         else:
             step, n = item.step, entry[1]  # type: ignore[union-attr]  # no batch: `type() is` narrows one way only
         step_plan = plan.steps[step]
-        if (step_plan.concurrency is not None or step_plan.rate is not None) and _held(state, step_plan, entry, now):
+        if step in state.gates and _held(state, plan, step_plan, entry, now):
             continue
         if type(item) is Activation:
             room -= _start(state, plan, entry, now, record)
@@ -144,14 +172,16 @@ def _start_due(state: RunState, plan: RunPlan, now: float, record: Record) -> No
         else:
             record(f.StepStarted(now, n, 1))
             room -= 1
+            if step_plan.auto:
+                room += _complete(state, n, now, record)
         if type(item) is not Batch or item.index >= len(item.fact.payloads):
             take(state, entry)
 
 
-def _held(state: RunState, plan: StepPlan, entry: Queued, now: float) -> bool:
+def _held(state: RunState, run: RunPlan, plan: StepPlan, entry: Queued, now: float) -> bool:
     """Whether the step's own bounds keep it back; it waits behind its gate then."""
     gate = state.gates[plan.step_id]
-    if not gate.held and _open(gate, plan, now):
+    if not gate.held and _open(gate, plan, places(state, run, plan), now):
         return False
     take(state, entry)
     held = gate.held
@@ -183,8 +213,17 @@ def _start(state: RunState, plan: RunPlan, entry: Queued, now: float, record: Re
                 record(fact)
             return 0
         record(f.StepStarted(now, item.n, item.failures + 1))
+        if plan.steps[item.step].auto:
+            return 1 - _complete(state, item.n, now, record)
     else:
         record(f.StepStarted(now, number(entry), 1))
+    return 1
+
+
+def _complete(state: RunState, n: int, now: float, record: Record) -> int:
+    """A step without code is done as soon as it is due; how many places that gives back."""
+    event = state.live[n].event
+    record(f.StepCompleted(now, n, "null" if event is None else event))
     return 1
 
 
@@ -198,8 +237,19 @@ def _time_out(state: RunState, plan: RunPlan, wait: f.WaitOpened, now: float, re
         record(fact)
 
 
-def _open(gate: Gate, plan: StepPlan, now: float) -> bool:
-    if plan.concurrency is not None and gate.live >= plan.concurrency:
+def places(state: RunState, run: RunPlan, plan: StepPlan) -> int | None:
+    """How many of a step may be live: its own bound, or that of the foreach that runs it; None: any number."""
+    bound = plan.concurrency
+    flow, chain = state.flow, run.chain
+    if flow is not None and chain is not None and 0 <= flow.node < len(chain):
+        other = chain[flow.node].concurrency
+        if other is not None:
+            return other if bound is None else min(bound, other)
+    return bound
+
+
+def _open(gate: Gate, plan: StepPlan, bound: int | None, now: float) -> bool:
+    if bound is not None and gate.live >= bound:
         return False
     if plan.rate is None or len(gate.starts) < plan.rate.count:
         return True
@@ -212,8 +262,10 @@ def _next_gate(state: RunState, plan: RunPlan, now: float) -> Gate | None:
     for step, gate in state.gates.items():
         while gate.held and _gone(state, gate.held[0]):
             gate.held.popleft()
-        if gate.held and (first is None or gate.held[0][:2] < first.held[0][:2]) and _open(gate, plan.steps[step], now):
-            first = gate
+        if gate.held and (first is None or gate.held[0][:2] < first.held[0][:2]):
+            bounds = plan.steps[step]
+            if _open(gate, bounds, places(state, plan, bounds), now):
+                first = gate
     return first
 
 
@@ -248,7 +300,8 @@ def wake_at(state: RunState, plan: RunPlan) -> float:
 def _gate_times(state: RunState, plan: RunPlan) -> Iterator[float]:
     for step, gate in state.gates.items():
         bounds = plan.steps[step]
-        if bounds.concurrency is not None and gate.live >= bounds.concurrency:
+        bound = places(state, plan, bounds)
+        if bound is not None and gate.live >= bound:
             continue  # the end of a live step opens it, not the time
         if gate.held and bounds.rate is not None and len(gate.starts) >= bounds.rate.count:
             yield gate.starts[0] + bounds.rate.per

@@ -36,15 +36,18 @@ def _is_hashed(argument: object) -> bool:
 class _Lane:
     """What an activation did with one verb to one key, in order; each entry is matched at most once per pass."""
 
-    __slots__ = ("entries", "next", "taken", "texts")
+    __slots__ = ("entries", "next", "strict", "taken", "texts")
 
     def __init__(self) -> None:
         self.entries: list[tuple[object, object]] = []
         self.texts: dict[object, deque[int]] = {}
         self.taken: set[int] = set()
         self.next = 0
+        self.strict = 0
+        """Entries from before the last resume: they are recognised by equal arguments alone."""
 
-    def add(self, argument: object, reply: object) -> None:
+    def add(self, argument: object, reply: object, *, strict: bool) -> None:
+        self.strict += strict
         if _is_hashed(argument):
             self.texts.setdefault((type(argument), argument), deque()).append(len(self.entries))
         self.entries.append((argument, reply))
@@ -66,10 +69,13 @@ class _Lane:
         return -1
 
     def oldest(self) -> int:
-        """The oldest unmatched entry, -1 if there is none."""
+        """The oldest unmatched entry since the last resume, -1 if there is none."""
         while self.next in self.taken:
             self.next += 1
-        return self.next if self.next < len(self.entries) else -1
+        index = max(self.next, self.strict)
+        while index in self.taken:
+            index += 1
+        return index if index < len(self.entries) else -1
 
     def take(self, index: int) -> object:
         self.taken.add(index)
@@ -81,22 +87,24 @@ class Replay:
 
     Args:
         log: what the earlier passes did.
-        lenient: after a retry or a crash the first write stands even if its argument differs now; after a resume an
-            operation with new arguments is new.
+        leg: how much of it was there at the last resume. After a retry or a crash the first write stands even if its
+            argument differs now; after a resume an operation with new arguments is new.
     """
 
-    __slots__ = ("_lanes", "_lenient")
+    __slots__ = ("_lanes",)
 
-    def __init__(self, log: Sequence[LogEntry], *, lenient: bool) -> None:
-        self._lenient = lenient
+    def __init__(self, log: Sequence[LogEntry], *, leg: int = 0) -> None:
         self._lanes: dict[tuple[str, str], _Lane] = {}
-        for verb, key, argument, reply in log:
+        for place, (verb, key, argument, reply) in enumerate(log):
+            strict = place < leg
             if verb == "schedule_many" and isinstance(argument, list) and isinstance(reply, int):
                 lane = self._lane("schedule", key)
                 for offset, payload in enumerate(argument):
-                    lane.add(payload, reply + offset)
+                    lane.add(payload, reply + offset, strict=strict)
+            elif verb == "update" and isinstance(argument, tuple):
+                self._lane(verb, key).add(argument[1], reply, strict=strict)
             else:
-                self._lane(verb, key).add(argument, reply)
+                self._lane(verb, key).add(argument, reply, strict=strict)
 
     def _lane(self, verb: str, key: str) -> _Lane:
         lane = self._lanes.get((verb, key))
@@ -105,11 +113,14 @@ class Replay:
         return lane
 
     def match(self, verb: str, key: str, argument: object) -> object:
-        """The recorded reply of this operation, or `UNMATCHED` if no earlier pass did it."""
+        """The recorded reply of this operation, or `UNMATCHED` if no earlier pass did it.
+
+        The argument of an `update` is the mark of its function: what it will write is not known before it ran.
+        """
         lane = self._lanes.get((verb, key))
         if lane is None:
             return UNMATCHED
         index = lane.equal(argument)
-        if index < 0 and (self._lenient or verb == "update"):  # what an update will write is not known before it ran
+        if index < 0:
             index = lane.oldest()
         return UNMATCHED if index < 0 else lane.take(index)

@@ -10,12 +10,14 @@ fact that armed it (or by its place in a `Batch`), one that has ended by a tuple
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 
 from attrs import define, field
 
 from . import facts as f
 from .lifecycle import Ending, Phase, RunStatus, StepStatus
-from .store_state import StoreState
+from .operations import Operation
+from .store_state import StoreState, Value
 
 LogEntry = tuple[str, str, object, object]
 """(verb, key, argument, reply) of something that an activation did to its run: what a second pass must not repeat."""
@@ -42,6 +44,15 @@ class Activation:
     error_type = ""
     message = ""
     interrupted = False
+    call = 0
+    """While it is suspended: the child run that it waits for; 0: an answer."""
+    label = ""
+    note = "null"
+    """What it handed out with its suspension."""
+    answers: list[str] | None = None
+    leg = 0
+    """How much of the log was there when it was last resumed: of that, only what is asked again in the same words is
+    recognised."""
     mark = 0
     """The store's write count when the present pass started: what `ctx.state` shows."""
     log: list[LogEntry] | None = None
@@ -76,6 +87,52 @@ class Batch:
     index: int = 0
 
 
+@define(eq=False)
+class Call:
+    """A child run that a step has called: `n` is the number of the call, `by` the step."""
+
+    n: int
+    by: int
+    workflow_id: str
+    status: RunStatus = RunStatus.RUNNING
+    output: str = "null"
+    error_type: str = ""
+    message: str = ""
+
+
+@define(eq=False)
+class Group:
+    """The members of a parallel, a branch or a foreach, from the fork to the join.
+
+    `slots` has the output of each member that succeeded, None for the others; `left` counts those that have not ended.
+    """
+
+    first: int
+    steps: list[str]
+    elements: bool
+    slots: list[str | None]
+    left: int
+    succeeded: int = 0
+    failed: int = 0
+    closed: bool = False
+
+
+@define(eq=False)
+class Flow:
+    """Where a run is on the chain of its graph; as `NodeEntered` says."""
+
+    node: int = -1
+    name: str = ""
+    iteration: int = 1
+    stage: str = ""
+    data: str = "null"
+    last: str = "null"
+    current: int = 0
+    """The activation that the chain waits for; 0: none, or a group."""
+    group: Group | None = None
+    failed: bool = False
+
+
 Armed = f.StepScheduled | f.WaitOpened | Activation
 Queued = tuple[float, int, int, Armed | Batch]
 """(due, n, number of the fact, what): the order in which steps start; the third only makes entries comparable."""
@@ -96,7 +153,9 @@ class Gate:
 
 @define(eq=False)
 class RunState:
-    """Everything that is known of one run. Written by `apply` alone, except `parked`, which is not journaled."""
+    """Everything that is known of one run. Written by `apply` alone, except `parked` and `inherited`, which are not
+    journaled.
+    """
 
     run_id: str
     workflow_id: str = ""
@@ -127,6 +186,20 @@ class RunState:
     gates: dict[str, Gate] = field(factory=dict)
     live: dict[int, Activation] = field(factory=dict)
     parked: set[int] = field(factory=set)
+    suspended: dict[int, Activation] = field(factory=dict)
+    calls: dict[int, Call] = field(factory=dict)
+    open_calls: int = 0
+    running_calls: int = 0
+    guests: dict[int, Activation] = field(factory=dict)
+    """Steps of descendants that have written to this store, by their (negative) number, as long as they may again."""
+    flow: Flow | None = None
+    path: str = "[]"
+    call: int = 0
+    merge: str = ""
+    own: list[Operation] | None = None
+    """What this run itself has changed, for a parent that takes it back."""
+    inherited: Mapping[str, Value] | None = None
+    """The store of the parent at the call: given to whoever folds the facts of a child."""
     done: dict[int, Finished] = field(factory=dict)
     dropped: list[tuple[Armed | Batch, float]] = field(factory=list)
     counts: dict[StepStatus, int] = field(factory=lambda: dict.fromkeys(StepStatus, 0))
@@ -143,8 +216,12 @@ class RunState:
 
     @property
     def open_steps(self) -> int:
-        """Steps that are armed, live or suspended: the run is not over before this is zero."""
-        return self.armed_count + len(self.live)
+        """Steps that are armed, live or suspended, and child runs: the run is not over before this is zero."""
+        return self.armed_count + len(self.live) + len(self.suspended) + self.open_calls
+
+    def asker(self, n: int) -> Activation | None:
+        """The step that sends operations under this number: a live one, or a descendant's."""
+        return self.live.get(n) if n > 0 else self.guests.get(n)
 
     def wake_at(self) -> float:
         """The next due time in the future, 0.0 if there is none; a cancelled timer makes it too early, never late."""

@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING, Final, cast
 
 from . import facts as f
 from .lifecycle import Ending, Phase, RunStatus, StepStatus
-from .run_state import Activation, Armed, Batch, Finished, Gate, LogEntry, Queued, RunState
+from .run_state import Activation, Armed, Batch, Call, Finished, Flow, Gate, Group, LogEntry, Queued, RunState
 from .store_state import StoreState, Value
 
 if TYPE_CHECKING:
     from .operations import Argument
 
-VERSION: Final = 1
+VERSION: Final = 2
+"""Written for whoever looks; version 1 lacks the last fields of some lists, and is read all the same."""
 
 Row = list[object]
 
 _SCALARS: Final = (
     "workflow_id", "version", "source", "prefix", "parent_id", "input", "headers", "fingerprint", "seq", "next_n",
     "output", "start_output", "reason", "started_at", "ended_at", "armed_count", "start_failed", "hook", "hook_step",
-    "hook_ended",
+    "hook_ended", "path", "call", "merge", "open_calls", "running_calls",
 )  # fmt: skip
 
 
@@ -40,6 +41,11 @@ def dump_state(state: RunState) -> str:
         "store": _store(state.store),
         "armed": [_armed(item) for item in state.armed.values()],
         "batches": [_batch(batch) for batch in state.batches],
+        "suspended": [_activation(item) for item in state.suspended.values()],
+        "guests": [_activation(item) for item in state.guests.values()],
+        "calls": [_call(call) for call in state.calls.values()],
+        "own": state.own,
+        "flow": _flow(state.flow),
         "live": [_activation(item) for item in state.live.values()],
         "done": list(state.done.values()),
         "dropped": [[_batch(item) if isinstance(item, Batch) else _armed(item), at] for item, at in state.dropped],
@@ -59,7 +65,7 @@ def load_state(run_id: str, text: str) -> RunState:
     """The state that `text` was dumped from. The caller has checked that the text is whole."""
     found = json.loads(text)
     state = RunState(run_id)
-    for name, value in zip(_SCALARS, found["scalars"], strict=True):
+    for name, value in zip(_SCALARS, found["scalars"], strict=False):
         setattr(state, name, value)
     state.phase = Phase(found["phase"])
     state.status = RunStatus(found["status"])
@@ -73,6 +79,18 @@ def load_state(run_id: str, text: str) -> RunState:
     for row in found["live"]:
         activation = _load_activation(row)
         state.live[activation.n] = activation
+    for row in found.get("suspended", ()):
+        activation = _load_activation(row)
+        state.suspended[activation.n] = activation
+    for row in found.get("guests", ()):
+        activation = _load_activation(row)
+        state.guests[activation.n] = activation
+    for row in found.get("calls", ()):
+        state.calls[row[0]] = _load_call(row)
+    own = found.get("own")
+    if own is not None:
+        state.own = [(verb, key, _load_argument(argument)) for verb, key, argument in own]
+    state.flow = _load_flow(found.get("flow"))
     for row in found["done"]:
         state.done[row[0]] = cast("Finished", tuple(row))
     state.dropped = [(_load_batch(row) if row[0] == "b" else _load_armed(row), at) for row, at in found["dropped"]]
@@ -151,9 +169,41 @@ def _load_batch(row: list[object]) -> Batch:
     return Batch(f.StepsScheduled(*fields), index)  # type: ignore[arg-type]  # as dumped
 
 
+def _call(call: Call) -> Row:
+    return [call.n, call.by, call.workflow_id, call.status.value, call.output, call.error_type, call.message]
+
+
+def _load_call(row: list[str]) -> Call:
+    n, by, workflow_id, status, output, error_type, message = row
+    return Call(int(n), int(by), workflow_id, RunStatus(status), output, error_type, message)
+
+
+_FLOW: Final = ("node", "name", "iteration", "stage", "data", "last", "current", "failed")
+_GROUP: Final = ("first", "steps", "elements", "slots", "left", "succeeded", "failed", "closed")
+
+
+def _flow(flow: Flow | None) -> Row | None:
+    if flow is None:
+        return None
+    group = flow.group and [getattr(flow.group, name) for name in _GROUP]
+    return [group, *(getattr(flow, name) for name in _FLOW)]
+
+
+def _load_flow(row: Row | None) -> Flow | None:
+    if row is None:
+        return None
+    group, *fields = row
+    flow = Flow()
+    for name, value in zip(_FLOW, fields, strict=True):
+        setattr(flow, name, value)
+    if group is not None:
+        flow.group = Group(*cast("list[str]", group))  # type: ignore[arg-type]  # as dumped
+    return flow
+
+
 _ACTIVATION: Final = (
     "n", "step", "payload", "scheduled_at", "due", "attempt", "failures", "crashes", "started_at", "key", "event",
-    "once", "error_type", "message", "interrupted",
+    "once", "error_type", "message", "interrupted", "call", "label", "note", "answers", "leg",
 )  # fmt: skip
 
 
@@ -166,7 +216,7 @@ def _activation(item: Activation) -> Row:
 def _load_activation(row: list[object]) -> Activation:
     _, status, fields, log, named = row
     activation = Activation(0, "", "", 0.0)
-    for name, value in zip(_ACTIVATION, cast("list[object]", fields), strict=True):
+    for name, value in zip(_ACTIVATION, cast("list[object]", fields), strict=False):
         setattr(activation, name, value)
     activation.status = StepStatus(status)
     for entry in cast("list[list[object]]", log):
@@ -181,7 +231,7 @@ def _load_entry(entry: list[object]) -> LogEntry:
     if verb == "transaction":
         operations = cast("list[list[object]]", argument)
         argument = [(str(v), str(k), _load_argument(a)) for v, k, a in operations]
-    elif verb in ("extend", "compare_and_set"):
+    elif verb in ("extend", "compare_and_set", "update"):
         argument = _load_argument(argument)
     return str(verb), str(key), argument, reply
 

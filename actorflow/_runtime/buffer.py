@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .._core import commands as c
 from .._core.apply_store import operate
 from .._core.decide_store import decide_operation
-from .._core.operations import VERBS, Argument
+from .._core.operations import VERBS, Argument, Operation
 from .._core.run_state import RunState
 from .._core.values import MISSING, Missing, decode
 
@@ -31,7 +31,7 @@ class Buffer:
         self._n = owner.activation.n
         self._scratch = RunState(owner.actor.state.run_id)
         self._gone: set[str] = set()
-        self.operations: list[c.Operation] = []
+        self.operations: list[Operation] = []
         self.marks: dict[str, int] = {}
         self.schedules: list[c.Schedule | c.ScheduleMany] = []
         self.emits: list[c.Emit] = []
@@ -79,14 +79,14 @@ class Buffer:
         self.operations.append((verb, key, argument))
         return operate(self._scratch.store, self._n, verb, key, argument)
 
-    def update(self, key: str, compute: Callable[[Value | Missing], str]) -> object:
+    def update(self, key: str, compute: Callable[[Value | Missing], tuple[str, str]]) -> object:
         """`update`: the function runs now, on what this pass sees."""
         self._touch(key)
-        text = compute(self.value(key))
-        self.write("update", key, text)
-        return decode(text)
+        argument = compute(self.value(key))
+        self.write("update", key, argument)
+        return decode(argument[0])
 
-    def transact(self, operations: list[c.Operation], marks: Mapping[str, int]) -> None:
+    def transact(self, operations: list[Operation], marks: Mapping[str, int]) -> None:
         """Several verbs, all or nothing on the private copy too."""
         values, meta, count = dict(self._scratch.store.values), dict(self._scratch.store.meta), len(self.operations)
         try:

@@ -1,12 +1,12 @@
 """What a step is given: who it is, the run's store, and the calls that shape the run.
 
-What lives here: `Context` and `ScheduledStep`. What does not: the store's verbs (`run_store`), checking what is
-scheduled (`scheduling`, `names`), the rules (`_core.decide`), the pass that it belongs to (`passes`).
+What lives here: `Context`. What does not: the handle of a scheduled step (`scheduled`), the store's verbs
+(`run_store`), calling child runs (`children`), the rules (`_core.decide`), the pass that it belongs to (`passes`).
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Collection, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar, TypeVarTuple
 
@@ -19,11 +19,22 @@ from .._core.replay import UNMATCHED
 from .._core.ruling import over
 from .._core.store_state import value_of
 from .._core.values import decode, encode, shorten
-from .._ids import START, activation_id
 from ..errors import HookRestriction, InputError, RunOver
+from .children import call_child
+from .guests import store_above
 from .names import action_of, event_name
 from .run_store import RunStore
-from .scheduling import BATCH, due_of, iterable_of, key_text, nth_payload_text, payload_text, schedule_batch
+from .scheduled import BufferedStep, ScheduledStep
+from .scheduling import (
+    BATCH,
+    due_of,
+    fallback_of,
+    iterable_of,
+    key_text,
+    nth_payload_text,
+    payload_text,
+    schedule_batch,
+)
 from .step_log import StepLog
 
 if TYPE_CHECKING:
@@ -34,56 +45,6 @@ if TYPE_CHECKING:
 
 S = TypeVar("S")
 Ts = TypeVarTuple("Ts")
-
-
-class ScheduledStep:
-    """A step that was armed: `activation_id`, `due` (aware UTC, None for a wait without timeout), `cancel()`."""
-
-    __slots__ = ("_n", "_owner", "due")
-
-    def __init__(self, owner: Pass, n: int, due: datetime | None) -> None:
-        self._owner = owner
-        self._n = n
-        self.due = due
-
-    @property
-    def activation_id(self) -> str:
-        """Unique in the run and stable over attempts and crashes."""
-        return activation_id(self._owner.actor.state.prefix, self._n)
-
-    async def cancel(self) -> bool:
-        """Take the step back. True if it was still armed; it will never run then."""
-        return await self._owner.actor.ask(c.Unschedule(self._n), self._owner) is True
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} due {self.due}>"
-
-
-class BufferedStep(ScheduledStep):
-    """A step that will be armed with the success of its `commit="on_success"` scheduler; it has no id before."""
-
-    __slots__ = ("_command",)
-
-    def __init__(self, owner: Pass, command: c.Schedule, due: datetime | None) -> None:
-        super().__init__(owner, 0, due)
-        self._command = command
-
-    @property
-    def activation_id(self) -> str:
-        """Not known before the scheduler has succeeded: raises `HookRestriction`."""
-        raise HookRestriction(
-            f'a step that was scheduled by {self._owner.activation.step!r} with commit="on_success" has no '
-            "activation_id before that step has succeeded"
-        )
-
-    async def cancel(self) -> bool:
-        """Take it back before it was armed; True if it had not been taken back yet."""
-        await trio.lowlevel.checkpoint()
-        buffer = self._owner.buffer
-        if buffer is None or self._owner.ended or self._command not in buffer.schedules:
-            return False
-        buffer.schedules.remove(self._command)
-        return True
 
 
 class Context(Generic[S]):
@@ -134,7 +95,7 @@ class Context(Generic[S]):
     def input(self) -> object:
         """The run's input, typed as `start` declares it."""
         actor = self._pass.actor
-        return actor.definition.steps[START].payload.structure(actor.state.input, "input of the run")
+        return actor.definition.input.structure(actor.state.input, "input of the run")
 
     @property
     def event(self) -> object:
@@ -157,13 +118,16 @@ class Context(Generic[S]):
 
     @property
     def parent_store(self) -> RunStore | None:
-        """The store of the run above; None at the root, where every run of this version is."""
-        return None
+        """The store of the run above: what is written there is written at once. None at the root."""
+        return store_above(self._pass, self._pass.actor.parent)
 
     @property
     def root_store(self) -> RunStore | None:
-        """The store of the outermost run; None at the root, where every run of this version is."""
-        return None
+        """The store of the outermost run; None at the root."""
+        actor = self._pass.actor.parent
+        while actor is not None and actor.parent is not None:
+            actor = actor.parent
+        return store_above(self._pass, actor)
 
     @property
     def state(self) -> S:
@@ -285,11 +249,7 @@ class Context(Generic[S]):
         step = action_of(self._pass.actor.definition, action)
         event = event_name(name)
         text = payload_text(owner.actor, step, payload)
-        fallback = "" if on_timeout is None else action_of(owner.actor.definition, on_timeout)
-        if fallback:
-            payload_text(owner.actor, fallback, payload)
-        if timeout is None and fallback:
-            raise InputError(f"on_timeout={on_timeout!r} without timeout=: give the delay after which it runs")
+        fallback = fallback_of(owner.actor, on_timeout, payload, timeout)
         now = owner.actor.kernel.clock.now()
         deadline = 0.0 if timeout is None else now + seconds(timeout, "timeout")
         if owner.replay is not None:
@@ -315,6 +275,75 @@ class Context(Generic[S]):
                 f"{what}: this context belongs to a pass of {self.step_id!r} that has ended", run_id=self.run_id
             )
 
+    # --- suspending, and child runs
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this step was suspended and has been resumed."""
+        return bool(self._pass.activation.answers)
+
+    @property
+    def resume_data(self) -> object:
+        """What the latest `resume` of this step sent, as its `resume` type; None before."""
+        answers = self._pass.activation.answers
+        return self._answer(answers[-1]) if answers else None
+
+    def _answer(self, text: str) -> object:
+        return self._pass.step.resume.structure(text, f"resume data of step {self.step_id!r}")
+
+    async def suspend(self, payload: object = None, *, label: str | None = None) -> object:
+        """Hand `payload` out and end this pass, until somebody resumes the step.
+
+        The step then runs again from its first line, with the answer in `ctx.resume_data`; on that run the n-th
+        `suspend` returns the n-th answer. What it did to the store is not done again; no attempt is used up.
+
+        Args:
+            payload: for whoever answers; of the step's `suspend` type, if it has one.
+            label: a name by which `resume(label=…)` finds it.
+        """
+        owner = self._pass
+        self._check_shaping("suspend")
+        if owner.buffer is not None:
+            raise HookRestriction('suspend in a commit="on_success" step: what it has done would be lost')
+        name = "" if label is None else key_text(label, "label")
+        text = owner.step.suspend.unstructure(payload, f"payload of suspend in step {self.step_id!r}")
+        owner.actor.kernel.check_payload(text, "payload of suspend")
+        await trio.lowlevel.checkpoint()
+        owner.suspends += 1
+        answers = owner.activation.answers or []
+        if owner.suspends <= len(answers):
+            return self._answer(answers[owner.suspends - 1])
+        raise owner.suspend(0, name, text)
+
+    async def run_child(
+        self,
+        workflow: object,
+        data: object = None,
+        *,
+        initial_state: object = None,
+        merge_state: bool | Collection[str] = False,
+    ) -> object:
+        """Run another workflow as a child of this run; its output.
+
+        The child begins with a snapshot of this run's state, of the keys of its own state type, unless `initial_state`
+        is given. Cancelling this step cancels it. When it is suspended, so is this step, until the child is over.
+
+        Args:
+            workflow: a class or graph that the runtime knows, or its id.
+            data: its input.
+            initial_state: what its store begins with instead.
+            merge_state: which of the child's own changes come back when it completes: True for all, or the keys.
+
+        Raises `RunFailed` and `RunCancelled` for how it ended, `InputError` for what it cannot begin with.
+        """
+        return await call_child(self._pass, workflow, data, initial_state, merge_state)
+
+    @property
+    def iteration(self) -> int:
+        """In a loop of a graph: how often its body has begun, from 1."""
+        flow = self._pass.actor.state.flow
+        return 1 if flow is None else flow.iteration
+
     # --- results and the outside world
 
     async def once(self, name: str, function: Callable[[*Ts], Awaitable[object]], *args: *Ts) -> object:
@@ -323,8 +352,7 @@ class Context(Generic[S]):
         The function runs again only if the process died between its return and the commit.
         """
         owner = self._pass
-        if not isinstance(name, str) or not name:  # type: ignore[redundant-expr]  # not every caller is type-checked
-            raise InputError(f"once({shorten(name)}, …): the name is a non-empty string")
+        key_text(name or " ", "name of once")
         if not callable(function):
             raise InputError(f"once({name!r}, {shorten(function)}): give an async function")
         known = (owner.activation.once or {}).get(name)

@@ -103,21 +103,23 @@ class Dispatcher:
 
     async def _round(self) -> None:
         kernel = self._kernel
-        turned: list[RunActor] = []
+        turned: dict[RunActor, None] = {}
         appends: list[Append] = []
         writers: list[RunActor] = []
-        ready, self._ready = self._ready, deque()
-        for actor in ready:
+        ready = self._ready
+        while ready:  # also those that are woken by a turn: parent and child decide in one commit
+            actor = ready.popleft()
             actor.queued = False
             if actor.broken is not None:
                 continue
             if not actor.is_over:
                 actor.turn()
-            turned.append(actor)
+            turned[actor] = None
             if actor.volatile:
                 actor.act()
-                if not actor.is_over and len(actor.outbox) <= KEEP_MAX:
-                    continue
+        for actor in turned:
+            if actor.volatile and not actor.is_over and len(actor.outbox) <= KEEP_MAX:
+                continue
             append = actor.append()
             if append is not None:
                 appends.append(append)

@@ -7,16 +7,12 @@ What lives here: `Encoder`, so that a bad argument never reaches the run. What d
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from .._authoring.schema import StateSchema, unstructure
-from .._core.operations import Argument, check_delta, check_mapping
+from .._core.operations import Argument, Operation, check_delta, check_mapping
 from .._core.values import encode, shorten, size_of
 from ..errors import InputError, StateTypeError, ValueTooLarge
 from .names import check_key
-
-if TYPE_CHECKING:
-    from .._core import commands as c
 
 
 class Encoder:
@@ -74,7 +70,7 @@ class Encoder:
             self._schema.check_number(key, found)
         return found
 
-    def operation(self, verb: str, key: object, argument: object) -> c.Operation:
+    def operation(self, verb: str, key: object, argument: object) -> Operation:
         """One verb with its checked argument."""
         name = self.key(key)
         found: Argument

@@ -11,29 +11,32 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from .._authoring.schema import PLAIN, unstructure
+from .._authoring.schema import PLAIN
 from .._core import commands as c
 from .._core import facts as f
 from .._core.lifecycle import RUN_OVER, RunStatus, StepStatus
 from .._core.run_state import RunState
 from .._core.store_state import value_of
-from .._core.values import decode, encode
-from ..errors import ActorflowError, InputError, RunCancelled, RunFailed, RunOver
+from .._core.values import decode
+from ..errors import ActorflowError, InputError, RunCancelled, RunFailed, RunOver, RunSuspended
+from . import tree
 from .events import EventStream
 from .forking import fork_run
 from .inspect import (
+    Cuts,
     check_seq,
     check_values,
     describe_state,
     failures,
     history_of,
     load,
-    rebuild,
+    stored_state,
     unknown,
     values_after,
 )
 from .names import event_name
-from .records import Fact, RunDescription, RunOutcome, counts, step_records
+from .records import Fact, RunDescription, RunOutcome, Suspension, counts, step_records
+from .tree import suspensions_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -87,10 +90,8 @@ class Run:
 
     async def _look(self, look: Callable[[RunState], T]) -> T:
         """What `look` finds in the state of the run, wherever it is; nothing that is not durable yet."""
-        actor = self._live()
-        if actor is not None and actor.broken is None:
-            return await actor.inspect(look)
-        return look(rebuild(await load(self._runtime._kernel.journal, self.run_id)))
+        self._live()
+        return await tree.look_at(self._runtime._kernel, self.run_id, look)
 
     # --- how it ends
 
@@ -109,15 +110,26 @@ class Run:
                     return await self._stored_outcome()
                 await actor.settled()
                 if actor.broken is None:
-                    return self._outcome_of(actor.state, actor)
+                    return await self._outcome(actor)
+
+    async def _outcome(self, actor: RunActor) -> RunOutcome:
+        if actor.ended:
+            return self._outcome_of(actor.state, actor)
+        found = await suspensions_of(self._runtime._kernel, self.run_id)
+        return self._outcome_of(actor.state, actor, tuple(found))
 
     async def _stored_outcome(self) -> RunOutcome:
-        state = rebuild(await load(self._runtime._kernel.journal, self.run_id))
+        kernel = self._runtime._kernel
+        state = await stored_state(kernel.journal, await load(kernel.journal, self.run_id))
         return self._outcome_of(state, None)
 
-    def _outcome_of(self, state: RunState, actor: RunActor | None) -> RunOutcome:
+    def _outcome_of(
+        self, state: RunState, actor: RunActor | None, suspensions: tuple[Suspension, ...] = ()
+    ) -> RunOutcome:
         found = failures(state, actor.causes if actor is not None else None)
         values = actor.final_state if actor is not None and actor.final_state is not None else state.store.values
+        if state.status not in RUN_OVER:  # it goes on one day: what is shown is how it stands now
+            values = dict(values)
         completed = state.status is RunStatus.COMPLETED
         return RunOutcome(
             run_id=self.run_id,
@@ -126,7 +138,8 @@ class Run:
             error=None if completed or not found else found[0],
             failures=found,
             state=lambda: {key: value_of(value) for key, value in values.items()},
-            steps=lambda: step_records(state),
+            suspensions=suspensions,
+            steps=(lambda: step_records(state)) if state.status in RUN_OVER else step_records(state),
         )
 
     def _output(self, text: str) -> object:
@@ -152,26 +165,43 @@ class Run:
             reason = await self._look(lambda state: state.reason)
             why = f": {reason}" if reason else ""
             raise RunCancelled(f"run {self.run_id!r} was cancelled{why}", run_id=self.run_id, reason=reason)
+        if outcome.status is RunStatus.SUSPENDED:
+            places = ", ".join(f"{'.'.join(item.path)} ({item.activation_id})" for item in outcome.suspensions)
+            raise RunSuspended(
+                f"run {self.run_id!r} is suspended at {places}; resume() it",
+                run_id=self.run_id,
+                suspensions=outcome.suspensions,
+            )
         return outcome.output
 
     # --- acting on it
 
     async def send_event(self, name: str, data: object = None) -> None:
-        """Deliver a named event to this run; it is kept if no step waits for it yet. Returns once journaled.
+        """Deliver a named event to this run, or else to a descendant that waits for it; it is kept if nobody does yet.
+        Returns once journaled.
 
         Raises `RunOver` after the end, `InputError` for a bad name or bad data.
         """
         event = event_name(name)
-        actor = await self._acting()
-        definition = self._definition()
-        schema = definition.events.get(event) if definition is not None else None
-        what = f"data of event {name!r}"
-        text = encode(data, unstructure) if schema is None else schema.check(data, what)
-        self._runtime._kernel.check_payload(text, what)
-        if actor is None:
+        if not await tree.send_event(self._runtime._kernel, self.run_id, event, data):
             raise self._over(await self.status())
-        self._runtime._kernel.check_accepting()
-        await actor.ask(c.SendEvent(event, text))
+
+    async def resume(self, data: object = None, *, step: str | None = None, label: str | None = None) -> None:
+        """Let a suspended step go on, of this run or of a child run at any depth; returns once journaled.
+
+        Args:
+            data: the answer, as the step's `resume` type.
+            step: a step id that is unique among the suspended, a dotted path of step ids, or an activation id.
+            label: the label that the step gave with `suspend`.
+
+        Raises `AmbiguousResume` if several steps could be meant, `NotSuspended` if none, `RunOver` after the end,
+        `InputError` for data that does not fit: all before anything is journaled. Of two answers to one suspension
+        the second is refused.
+        """
+        kernel = self._runtime._kernel
+        kernel.check_open()
+        await self._acting()
+        await tree.resume(kernel, self.run_id, data, step, label)
 
     def _over(self, status: RunStatus) -> RunOver:
         return RunOver(f"run {self.run_id!r} is over ({status.value})", run_id=self.run_id)
@@ -188,7 +218,7 @@ class Run:
             await trio.lowlevel.checkpoint()
             return
         await actor.control(c.CancelRun(reason))
-        await actor.settled()
+        await actor.settled(or_suspended=False)
 
     async def fork(self, *, at: int | None = None, before: str | None = None, run_id: str | None = None) -> Run:
         """A new, running run that starts from this one's journal.
@@ -209,7 +239,9 @@ class Run:
         actor = self._live()
         if actor is not None and actor.broken is None:
             await trio.lowlevel.checkpoint()
-            return actor.state.status if actor.ended else RunStatus.RUNNING
+            if actor.ended:
+                return actor.state.status
+            return RunStatus.SUSPENDED if actor.settled_once else RunStatus.RUNNING
         header = await self._runtime._kernel.journal.header(self.run_id)
         if header is None:
             raise unknown(self.run_id)
@@ -233,8 +265,11 @@ class Run:
         causes = actor.causes if actor is not None else None
         trouble = runtime.unrecovered.get(self.run_id)
         try:
+            found = [] if header.status in RUN_OVER else await suspensions_of(runtime._kernel, self.run_id)
             return await self._look(
-                lambda state: describe_state(state, header, children=children, causes=causes, recovery_error=trouble)
+                lambda state: describe_state(
+                    state, header, children=children, suspensions=found, causes=causes, recovery_error=trouble
+                )
             )
         except ActorflowError:
             if trouble is None:
@@ -262,7 +297,10 @@ class Run:
         header = await self._runtime._kernel.journal.header(self.run_id)
         if header is not None:
             check_values(header, self._keeps())
-        return values_after(self.run_id, facts, seq)
+        above = None
+        if header is not None and header.parent_id:
+            above = await Cuts(self._runtime._kernel.journal).of(header.parent_id, facts)
+        return values_after(self.run_id, facts, seq, above)
 
     async def history(self) -> list[Fact]:
         """The facts of the run, in order."""

@@ -56,6 +56,13 @@ async def _do(runtime: Runtime, request: Mapping[str, object]) -> dict[str, obje
     run = await runtime.get_run(str(request.get("run_id")))
     if kind == "event":
         await run.send_event(str(request.get("name")), request.get("data"))
+    elif kind == "resume":
+        step, label = request.get("step"), request.get("label")
+        await run.resume(
+            request.get("data"),
+            step=None if step is None else str(step),
+            label=None if label is None else str(label),
+        )
     elif kind == "cancel":
         await run.cancel(str(request.get("reason") or ""))
     elif kind == "fork":

@@ -5,32 +5,35 @@ What lives here: folding stored facts into a state, for looking only. What does 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
 from .._core import facts as f
 from .._core.apply import apply, fold
+from .._core.apply_child import inherited
 from .._core.durations import moment
 from .._core.lifecycle import RUN_OVER, Phase, RunStatus
 from .._core.react import open_gates
 from .._core.run_state import RunState
 from .._core.state_text import load_state
-from .._core.store_state import value_of
+from .._core.store_state import Value, value_of
 from .._core.values import decode
-from .._ids import activation_id
+from .._ids import activation_id, child_id
 from ..errors import ActorflowError, InputError, JournalCorrupt, RunNotFound, RunOver, StepFailed
 from .events import JSON_FIELDS, kind_of
-from .records import Fact, RunDescription, counts, step_records, summary, waits
+from .records import Fact, RunDescription, Suspension, counts, own_suspensions, step_records, summary, waits
 
 if TYPE_CHECKING:
     from .._core.plan import RunPlan
     from ..abc import Journal, RunHeader, StoredRun
 
 
-def rebuild(stored: StoredRun, plan: RunPlan | None = None) -> RunState:
-    """The state of a stored run; for going on with it, with the gates that `plan` asks for.
+def rebuild(
+    stored: StoredRun, plan: RunPlan | None = None, *, inherited: Mapping[str, Value] | None = None
+) -> RunState:
+    """The state of a stored run; for going on with it, with the gates that `plan` asks for. `inherited`: `Cuts`.
 
     Raises `JournalCorrupt` if its facts do not fit together.
     """
@@ -40,6 +43,7 @@ def rebuild(stored: StoredRun, plan: RunPlan | None = None) -> RunState:
             state = load_state(run_id, stored.snapshot)
         else:
             state = RunState(run_id)
+            state.inherited = inherited
         if plan is not None:
             open_gates(state, plan)
         fold(state, stored.facts)
@@ -55,6 +59,53 @@ def rebuild(stored: StoredRun, plan: RunPlan | None = None) -> RunState:
         missing = "its first facts are missing" if not state.workflow_id else "its list row and its facts do not agree"
         raise JournalCorrupt(f"run {run_id!r}: {missing}; restore the journal from a backup", run_id=run_id)
     return state
+
+
+class Cuts:
+    """What child runs inherit, read from the journals of their parents.
+
+    A child's journal does not repeat what its parent's says: it names a moment of it. The calls of the parent that was
+    asked for last are kept, so that a thousand children of one run cost one reading of it.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._parent = ""
+        self._values: dict[int, dict[str, Value]] = {}
+
+    async def of(self, parent_id: str, facts: Sequence[f.Fact]) -> Mapping[str, Value]:
+        """The store of `parent_id` as the run whose facts these are began with it."""
+        attached = next((fact for fact in facts[:2] if isinstance(fact, f.ChildAttached)), None)
+        if attached is None or not attached.inherits:
+            return {}
+        if parent_id != self._parent:
+            self._values = await self._read(parent_id)
+            self._parent = parent_id
+        return inherited(self._values.get(attached.call, {}), attached.inherits)
+
+    async def _read(self, run_id: str) -> dict[int, dict[str, Value]]:
+        header = await self._journal.header(run_id)
+        if header is None or header.status in RUN_OVER:
+            return {}
+        facts = await self._journal.read(run_id)
+        state = RunState(run_id)
+        if header.parent_id:
+            state.inherited = await Cuts(self._journal).of(header.parent_id, facts)
+        found: dict[int, dict[str, Value]] = {}
+        for fact in facts:
+            apply(state, fact)
+            if isinstance(fact, f.ChildStarted):
+                found[fact.n] = dict(state.store.values)
+        return found
+
+
+async def stored_state(journal: Journal, stored: StoredRun, plan: RunPlan | None = None) -> RunState:
+    """`rebuild`, with what the run has inherited."""
+    header = stored.header
+    above: Mapping[str, Value] = {}
+    if header.parent_id and stored.snapshot is None and header.status not in RUN_OVER:
+        above = await Cuts(journal).of(header.parent_id, stored.facts)
+    return rebuild(stored, plan, inherited=above)
 
 
 async def load(journal: Journal, run_id: str) -> StoredRun:
@@ -78,6 +129,7 @@ def describe_state(
     header: RunHeader,
     *,
     children: Sequence[RunHeader] = (),
+    suspensions: Sequence[Suspension] = (),
     causes: Mapping[int, BaseException] | None = None,
     recovery_error: ActorflowError | None = None,
 ) -> RunDescription:
@@ -86,6 +138,7 @@ def describe_state(
         **attrs.asdict(summary(attrs.evolve(header, status=state.status, ended_at=state.ended_at)), recurse=False),
         counts=counts(state),
         steps=step_records(state),
+        suspensions=tuple(suspensions),
         waits=waits(state),
         children=tuple(summary(child) for child in children),
         error=next(iter(failures(state, causes)), None) if state.status is not RunStatus.COMPLETED else None,
@@ -142,9 +195,12 @@ def check_seq(seq: object, last: int) -> int:
     return seq
 
 
-def values_after(run_id: str, facts: Sequence[f.Fact], seq: int) -> dict[str, object]:
-    """The run store as it was after fact `seq`."""
+def values_after(
+    run_id: str, facts: Sequence[f.Fact], seq: int, above: Mapping[str, Value] | None = None
+) -> dict[str, object]:
+    """The run store as it was after fact `seq`; `above` is what it inherited."""
     state = RunState(run_id)
+    state.inherited = above
     for fact in facts[:seq]:
         apply(state, fact)
     return {key: value_of(value) for key, value in state.store.values.items()}
@@ -167,14 +223,42 @@ async def describe_stored(journal: Journal, run_id: str) -> RunDescription:
     """`Run.describe()` of a stored run."""
     stored = await load(journal, run_id)
     children = await journal.headers(parent_id=run_id)
-    return describe_state(rebuild(stored), stored.header, children=children)
+    state = await stored_state(journal, stored)
+
+    async def look(name: str) -> tuple[list[Suspension], list[str]]:
+        found = state if name == run_id else await stored_state(journal, await load(journal, name))
+        return own_suspensions(found), open_children(found)
+
+    found = await suspensions_below(look, run_id)
+    return describe_state(state, stored.header, children=children, suspensions=found)
+
+
+def open_children(state: RunState) -> list[str]:
+    """The ids of the child runs that are not over."""
+    return [child_id(state.run_id, call.n) for call in state.calls.values() if call.status not in RUN_OVER]
+
+
+async def suspensions_below(
+    look: Callable[[str], Awaitable[tuple[list[Suspension], list[str]]]], run_id: str
+) -> list[Suspension]:
+    """Where a run and its descendants wait to be resumed: each place once, a run's own before its children's.
+
+    `look` gives the own suspensions and the open children of one run.
+    """
+    found: list[Suspension] = []
+    todo = [run_id]
+    while todo:
+        own, children = await look(todo.pop())
+        found += own
+        todo += reversed(children)
+    return found
 
 
 async def state_stored(journal: Journal, run_id: str, at: int | None = None) -> dict[str, object]:
     """`Run.state()`, or `state_at(at)`, of a stored run."""
     stored = await load(journal, run_id)
     if at is None:
-        state = rebuild(stored)
+        state = await stored_state(journal, stored)
         if stored.header.status in RUN_OVER and not state.store.values:
             check_values(stored.header, keep_state=False)
         return {key: value_of(value) for key, value in state.store.values.items()}
@@ -182,7 +266,8 @@ async def state_stored(journal: Journal, run_id: str, at: int | None = None) -> 
     check_seq(at, len(facts))
     if stored.header.status in RUN_OVER and values_dropped(facts):
         check_values(stored.header, keep_state=False)
-    return values_after(run_id, facts, at)
+    above = await Cuts(journal).of(stored.header.parent_id, facts) if stored.header.parent_id else {}
+    return values_after(run_id, facts, at, above)
 
 
 def values_dropped(facts: Sequence[f.Fact]) -> bool:
@@ -190,7 +275,11 @@ def values_dropped(facts: Sequence[f.Fact]) -> bool:
     return any(
         (isinstance(fact, f.OperationApplied) and fact.argument is None and fact.verb not in ("pop", "delete"))
         or (isinstance(fact, f.StateSeeded) and not fact.values)
-        or (isinstance(fact, f.TransactionApplied) and all(argument is None for _, _, argument in fact.operations))
+        or (
+            isinstance(fact, f.TransactionApplied | f.ChildEnded)
+            and bool(fact.operations)
+            and all(argument is None for _, _, argument in fact.operations)
+        )
         for fact in facts
     )
 

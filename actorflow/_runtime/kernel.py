@@ -12,19 +12,23 @@ from weakref import WeakValueDictionary
 
 import trio
 
+from .._authoring.workflow import resolve
 from .._core import commands as c
+from .._core.lifecycle import RunStatus
 from .._core.state_text import dump_state
 from .._core.values import size_of
-from ..errors import ActorflowError, RuntimeClosed, ValueTooLarge
+from ..errors import ActorflowError, DefinitionError, RuntimeClosed, ValueTooLarge
 from .branches import Branches
 from .clock import RunClock, WriterThread
 from .dispatcher import Dispatcher
 from .encoder import Encoder
 from .mailbox import Message
+from .opening import add
 from .timers import Timers
+from .waits import Waits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from .._authoring.definition import Definition
     from .._core.policies import Limits
@@ -46,6 +50,21 @@ SNAPSHOT_FACTOR: Final = 3
 stays below half of that of the facts."""
 
 
+class Alarm:
+    """A due time of a run that rests in the journal."""
+
+    __slots__ = ("_kernel", "_run_id")
+
+    def __init__(self, kernel: Kernel, run_id: str) -> None:
+        self._kernel = kernel
+        self._run_id = run_id
+
+    def tick(self) -> None:
+        """Its time has come; it may have been taken up, or have ended, meanwhile: nothing happens then."""
+        if not self._kernel.closing:
+            self._kernel.fetch(self._run_id, c.Tick())
+
+
 class Kernel:
     """What the runs of one runtime share."""
 
@@ -56,6 +75,8 @@ class Kernel:
         self.journal = journal
         self.limits = limits
         self.definitions = dict(definitions)
+        self.learns = False
+        """Whether a workflow becomes known by being started: for tests, which need no list of what they run then."""
         self.instruments: Sequence[Instrument] = ()
         self.actors: dict[str, RunActor] = {}
         self.resting: WeakValueDictionary[str, RunActor] = WeakValueDictionary()
@@ -68,6 +89,7 @@ class Kernel:
         self.writer = WriterThread(clock)
         self.step_threads = trio.CapacityLimiter(STEP_THREADS)
         self.branches: Branches
+        self.nursery: trio.Nursery
         self.created = 0
         self.closing = False
         self.stopping = False
@@ -80,10 +102,16 @@ class Kernel:
         self.restarts = 0
         self.repair: trio.Event | None = None
         self.commit_lock = trio.Lock()
+        self.take_up: Callable[[str], Awaitable[RunActor | None]]
+        """How a run comes back from the journal; set by `recovery`, which stands above."""
+        self.waits = Waits(self)
+        self.suspended = 0
+        """Runs that are suspended, wherever they are."""
         self._encoders: dict[int, tuple[Definition, Encoder]] = {}
 
     def start_services(self, nursery: trio.Nursery) -> None:
         """Start the tasks of the runtime."""
+        self.nursery = nursery
         self.branches = Branches(nursery)
         self.branches.spread = 1 if self.journal.durable else 8
         nursery.start_soon(self.dispatcher.run, name="actorflow dispatcher")
@@ -116,6 +144,30 @@ class Kernel:
         return self.created
 
     # --- helping hands for steps
+
+    def definition_of(self, workflow: object) -> Definition:
+        """The definition of a workflow that this runtime knows, given as itself or by its id."""
+        known = self.definitions
+        if isinstance(workflow, str):
+            definition = known.get(workflow)
+            if definition is not None:
+                return definition
+            name: object = workflow
+        else:
+            asked = resolve(workflow)
+            if self.learns:
+                findings = tuple(add(known, asked))
+                if findings:
+                    raise DefinitionError("\n".join(findings), findings=findings)
+            definition = known.get(asked.workflow_id)
+            if definition is not None and definition.target is asked.target:
+                return definition
+            name = asked.workflow_id
+        text = (
+            f"this runtime does not know the workflow {name!r}; give it to open_runtime(). "
+            f"It knows {', '.join(map(repr, sorted(known))) or 'none'}"
+        )
+        raise DefinitionError(text, findings=(text,))
 
     def encoder(self, definition: Definition) -> Encoder:
         """The checker of store arguments for one workflow."""
@@ -168,15 +220,41 @@ class Kernel:
         self.actors[run_id] = actor
 
     def rest(self, actor: RunActor) -> None:
-        """Nothing can happen to a run by itself: it goes from memory when nobody holds it, and is read from the
-        journal when somebody asks for it.
+        """Nothing can happen to a run but by time: it goes from memory when nobody holds it, and is read from the
+        journal when somebody asks for it, or when its time has come.
         """
-        run_id = actor.state.run_id
+        state = actor.state
+        run_id = state.run_id
         if self.actors.pop(run_id, None) is not None:
             self.resting[run_id] = actor
-            self.asleep[run_id] = actor.state.armed_count
+            if state.status is RunStatus.SUSPENDED:
+                self.set_alarm(run_id, actor.header.wake_at if actor.header is not None else 0.0)
+            else:
+                self.asleep[run_id] = state.armed_count
+
+    def set_alarm(self, run_id: str, due: float) -> None:
+        """Take up a run that rests in the journal when it is due; 0.0: it never is by itself."""
+        if due:
+            self.timers.add(due, Alarm(self, run_id))
+
+    def fetch(self, run_id: str, command: c.Command | None) -> None:
+        """Take up a run that rests in the journal, and tell it something, without waiting."""
+        self.nursery.start_soon(self._fetch, run_id, command, name="actorflow fetch")
+
+    async def _fetch(self, run_id: str, command: c.Command | None) -> None:
+        try:
+            actor = await self.take_up(run_id)
+        except ActorflowError as error:
+            LOG.error("run %s cannot be taken up: %s", run_id, error)
+            return
+        if actor is not None and command is not None:
+            actor.tell_control(command)
 
     # --- news from the runs
+
+    def status_changed(self, before: RunStatus, after: RunStatus) -> None:
+        """A run has been suspended, or is suspended no more."""
+        self.suspended += (after is RunStatus.SUSPENDED) - (before is RunStatus.SUSPENDED)
 
     def run_ended(self, actor: RunActor) -> None:
         """A run is over."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import evolve
 
@@ -18,13 +18,14 @@ from .._core import facts as f
 from .._core import react
 from .._core.apply import APPLY
 from .._core.decide import decide
-from .._core.lifecycle import Phase
+from .._core.lifecycle import RUN_OVER, Phase, RunStatus
 from .._core.perform import perform
 from .._core.plan import LostUpdates, RunPlan
 from .._core.store_state import Value, value_of
 from .._core.values import MISSING, Missing
 from ..abc import Append, RunHeader
 from ..errors import ActorflowError, LostUpdate
+from .births import Birth, Seed
 from .mailbox import Message
 
 if TYPE_CHECKING:
@@ -47,13 +48,17 @@ class Ledger:
     __slots__ = (
         "acted",
         "answers",
+        "births",
+        "callers",
         "created",
         "definition",
         "frame_bytes",
         "header",
         "kernel",
         "must_stop",
+        "news",
         "open",
+        "orphans",
         "outbox",
         "paused",
         "plan",
@@ -80,6 +85,14 @@ class Ledger:
         self.watches: list[Watch] = []
         self.started: list[Activation] = []
         self.must_stop = False
+        self.births: list[Birth] = []
+        """Children that have been called and not begun."""
+        self.news: list[f.Fact | tuple[c.ClaimEvent, object]] = []
+        """What the parent, or a descendant, has to be told in the same commit."""
+        self.orphans: list[int] = []
+        """Calls whose children nobody wants any more."""
+        self.callers: dict[int, list[Message]] = {}
+        """Who waits for which call."""
         self.open = state.phase is not Phase.OVER
         """Whether messages are taken: the run is not over, and its journal has not failed."""
         self.paused = kernel.closing
@@ -113,12 +126,28 @@ class Ledger:
     def _rule(self, command: c.Command, now: float, origin: Pass | None = None) -> object:
         if isinstance(command, c.FinishStep) and origin is not None:
             return self._finish(command, now, origin)
+        if isinstance(command, c.StartChild):
+            return self._call(command, now)
+        if isinstance(command, c.ClaimEvent):
+            reply = self._record_all(decide(self.state, self.plan, command, now))
+            self.news.append((command, reply))
+            return reply
         try:
             ruling = decide(self.state, self.plan, command, now)
         except LostUpdate as error:
             self._warn_or_raise(error)
             ruling = decide(self.state, self.plan, _unmarked(command), now)
         return self._record_all(ruling)
+
+    def _call(self, command: c.StartChild, now: float) -> object:
+        """A child begins with the store as it is at this very moment."""
+        (fact,) = decide(self.state, self.plan, command, now).facts
+        reply = self.record(fact)
+        assert isinstance(fact, f.ChildStarted)
+        assert isinstance(command.prepared, Seed)
+        values = dict(self.state.store.values) if command.prepared.inherits else {}
+        self.births.append(Birth(fact, command.prepared, values, self.state.seq, command.merge))
+        return reply
 
     def _record_all(self, ruling: Ruling) -> object:
         reply = ruling.reply
@@ -153,10 +182,10 @@ class Ledger:
         self.outbox.append(fact)
         if kind is f.StepStarted:
             self.started.append(reply)  # type: ignore[arg-type]  # the activation
-        elif kind is f.RunStopping:
-            self.must_stop = True
-        elif kind is f.RunEnded:
-            self.open = False
+        elif kind in _RARE:
+            self._note(fact)
+        elif state.open_calls and kind in _ENDS:
+            self._leave_orphans(fact.n)  # type: ignore[union-attr]  # by kind
         elif self.watches:
             if kind is f.OperationApplied:
                 self._look(fact.key)  # type: ignore[union-attr]  # by kind
@@ -164,6 +193,33 @@ class Ledger:
                 for _, key, _ in fact.operations:  # type: ignore[union-attr]  # by kind
                     self._look(key)
         return reply
+
+    def _note(self, fact: f.Fact) -> None:
+        """Facts that come seldom and lead to much."""
+        state = self.state
+        if isinstance(fact, f.RunStopping):
+            self.must_stop = True
+            self.orphans += [n for n, call in state.calls.items() if call.status not in RUN_OVER]
+        elif isinstance(fact, f.GroupClosed):
+            self.must_stop = True
+            self.orphans += [
+                n for n, call in state.calls.items() if call.status not in RUN_OVER and call.by not in state.live
+            ]
+        elif isinstance(fact, f.ChildEnded | f.ChildPaused):
+            for message in self.callers.pop(fact.n, ()):
+                message.taken = True
+                self.answers.append(message)
+            if isinstance(fact, f.ChildEnded) and self.watches:
+                for _, key, _ in fact.operations:
+                    self._look(key)
+        else:
+            if isinstance(fact, f.RunEnded):
+                self.open = False
+            self.news.append(fact)
+
+    def _leave_orphans(self, n: int) -> None:
+        """A pass of step `n` has ended: children that it still has would never be waited for."""
+        self.orphans += [call.n for call in self.state.calls.values() if call.by == n and call.status not in RUN_OVER]
 
     def _succeed(self, message: Message, now: float) -> None:
         origin = message.origin
@@ -223,9 +279,12 @@ class Ledger:
                 ended_at=state.ended_at,
                 fingerprint=state.fingerprint,
             )
-        if self.header.status is state.status and self.header.ended_at == state.ended_at:
-            return self.header
-        return evolve(self.header, status=state.status, ended_at=state.ended_at)
+        wake_at = react.wake_at(state, self.plan) if state.status is RunStatus.SUSPENDED else 0.0
+        header = self.header
+        if header.status is state.status and header.ended_at == state.ended_at and header.wake_at == wake_at:
+            return header
+        self.kernel.status_changed(header.status, state.status)
+        return evolve(header, status=state.status, ended_at=state.ended_at, wake_at=wake_at)
 
     # --- what somebody waits for
 
@@ -243,6 +302,13 @@ class Ledger:
             message.taken = True
             message.value = value
             self.answers.append(message)
+
+
+_RARE: Final = frozenset(
+    {f.RunStopping, f.GroupClosed, f.ChildEnded, f.ChildPaused, f.RunEnded, f.RunSuspended, f.RunWoken, f.WaitOpened,
+     f.NodeEntered}
+)  # fmt: skip
+_ENDS: Final = frozenset({f.StepCompleted, f.StepFailed, f.StepCancelled, f.AttemptFailed})
 
 
 def _drop_arguments(facts: Sequence[f.Fact]) -> None:

@@ -47,7 +47,13 @@ def event_name(name: object) -> str:
 def action_of(definition: Definition, action: object) -> str:
     """The id of a step that may be scheduled, from its name or its method."""
     name = action if isinstance(action, str) else getattr(action, "__name__", None)
-    if isinstance(name, str) and name in definition.steps and name != START and name not in HOOKS:
+    if (
+        isinstance(name, str)
+        and name in definition.steps
+        and name != START
+        and name not in HOOKS
+        and definition.plan.chain is None
+    ):
         return name
     raise InputError(
         f"{shorten(action)} is not an action of {definition.workflow_id!r}; its actions are "
@@ -56,5 +62,9 @@ def action_of(definition: Definition, action: object) -> str:
 
 
 def actions_of(definition: Definition) -> list[str]:
-    """What may be scheduled."""
-    return [name for name in definition.steps if name != START and name not in HOOKS]
+    """What may be scheduled; of a graph nothing, its chain says what runs."""
+    return (
+        []
+        if definition.plan.chain is not None
+        else [name for name in definition.steps if name != START and name not in HOOKS]
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from .context import ScheduledStep
+from .scheduled import ScheduledStep
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

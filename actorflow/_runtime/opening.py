@@ -6,7 +6,7 @@ What lives here: from workflow classes to definitions by id, all findings at onc
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from .._authoring.workflow import resolve
@@ -25,6 +25,13 @@ def each_of(workflows: object) -> Iterable[object]:
     raise DefinitionError(text, findings=(text,))
 
 
+def with_nested(definition: Definition) -> Iterator[Definition]:
+    """A workflow and all those that stand in it as steps, at any depth."""
+    yield definition
+    for inner in definition.nested.values():
+        yield from with_nested(inner)
+
+
 def definitions_of(workflows: Iterable[object]) -> dict[str, Definition]:
     """The workflows by id; `DefinitionError` with all findings."""
     found: dict[str, Definition] = {}
@@ -35,12 +42,19 @@ def definitions_of(workflows: Iterable[object]) -> dict[str, Definition]:
         except DefinitionError as error:
             findings.extend(error.findings or [str(error)])
             continue
-        known = found.setdefault(definition.workflow_id, definition)
-        if known is not definition and known.target is not definition.target:
-            findings.append(
-                f"two workflows have the id {definition.workflow_id!r}: {known.target!r} and {definition.target!r}; "
-                "give one of them another id"
-            )
+        findings += add(found, definition)
+    findings = list(dict.fromkeys(findings))
     if findings:
         raise DefinitionError("\n".join(findings), findings=tuple(findings))
     return found
+
+
+def add(known: dict[str, Definition], definition: Definition) -> Iterator[str]:
+    """Put a workflow, and what is nested in it, among the known ones; what stands in the way."""
+    for inner in with_nested(definition):
+        other = known.setdefault(inner.workflow_id, inner)
+        if other is not inner and other.target is not inner.target:
+            yield (
+                f"two workflows have the id {inner.workflow_id!r}: {other.target!r} and {inner.target!r}; "
+                "give one of them another id"
+            )

@@ -16,8 +16,9 @@ from .._core.lifecycle import Phase
 from .._core.replay import Replay
 from .._core.values import decode
 from .._ids import HOOK_CANCEL, HOOK_ERROR, HOOKS, activation_id
-from ..errors import NonRetryable, RunOver, StepTimeout
+from ..errors import RunOver, StepTimeout
 from .buffer import Buffer
+from .children import is_final
 from .context import Context
 from .inspect import failure
 from .mailbox import Message
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 
     from .._core.run_state import Activation
     from .branches import Worker
+    from .guests import Guest
     from .supervisor import RunActor
+
+
+class Suspended(BaseException):
+    """Ends the pass of a step that is suspended: no error, and not for steps to catch."""
 
 
 class Pass:
@@ -45,13 +51,19 @@ class Pass:
     buffer: Buffer | None = None
     context: Context[object] | None = None
     replay: Replay | None = None
+    suspension: c.SuspendStep | None = None
+    """What the step has asked to be suspended with: from then on it ends as suspended, unless it fails."""
+    suspends = 0
+    """How often the step has called `suspend` in this pass."""
+    guests: dict[str, Guest] | None = None
+    """As whom it writes to the stores above, by run."""
 
     def __init__(self, actor: RunActor, activation: Activation) -> None:
         self.actor = actor
         self.activation = activation
         self.step: BoundStep = actor.definition.steps[activation.step]
         if activation.log is not None:
-            self.replay = Replay(activation.log, lenient=True)
+            self.replay = Replay(activation.log, leg=activation.leg)
 
     @property
     def activation_id(self) -> str:
@@ -69,6 +81,12 @@ class Pass:
             self.stop_reason = reason
             if self.worker is not None:
                 self.worker.stop(f"actorflow: {reason}")
+
+    def suspend(self, call: int, label: str, payload: str) -> Suspended:
+        """What ends the pass: raise it. The step runs again from its first line when it is resumed."""
+        if self.suspension is None:
+            self.suspension = c.SuspendStep(self.activation.n, call, label, payload)
+        return Suspended()
 
     def skip(self) -> None:
         """It was stopped before it began: no line of it runs."""
@@ -98,12 +116,16 @@ class Pass:
                 output = "null" if found is None else self._output(found)
             else:
                 output = await self._invoke()
+            if self.guests is not None:
+                for guest in self.guests.values():
+                    await guest.flush()
         except (KeyboardInterrupt, GeneratorExit) as error:
             leaving = error
         except BaseException as error:  # noqa: BLE001 - the step boundary: whatever a step raises is the run's news
             news, result, leaving = self._verdict(error)
         else:
             news = self._success(output)
+            result = "completed" if self.suspension is None else "suspended"
         # Not inside the handler: what is cancelled in consequence would get this exception as its context.
         if not self.ended:
             self._leave()
@@ -174,6 +196,8 @@ class Pass:
         n = self.activation.n
         if self.unasked_error is not None:
             return self.failure(self.unasked_error)
+        if self.suspension is not None:
+            return self.suspension  # the step has caught what should have ended it
         if self.activation.step in HOOKS:
             return c.FinishHook(n, output)
         if self.buffer is not None:
@@ -200,7 +224,8 @@ class Pass:
         retryable = (
             isinstance(error, retry.on)
             and not isinstance(error, retry.never_on)
-            and not isinstance(error, NonRetryable | RunOver)
+            and not isinstance(error, RunOver)
+            and not is_final(error)
         )
         return c.FailStep(n, error_type, message, retryable, self.actor.kernel.clock.dice())
 
@@ -210,7 +235,16 @@ class Pass:
         """
         if isinstance(error, trio.Cancelled):
             return *self._after_cancel(_own_error(error)), error
+        if isinstance(error, Suspended):
+            return self._success(""), "suspended", None
         if isinstance(error, BaseExceptionGroup):
+            asked, others = error.split(Suspended)
+            if asked is not None:
+                if others is None:
+                    return self._success(""), "suspended", None
+                error = others
+                if others.split(trio.Cancelled)[1] is None and self.stop_reason is None:
+                    return self._success(""), "suspended", None
             cancels, rest = error.split(trio.Cancelled)
             if rest is None:
                 return *self._after_cancel(_own_error(error)), error

@@ -5,6 +5,7 @@ What lives here: the records and how they are made from a run's state. What does
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, cast
@@ -16,7 +17,7 @@ from .._core.durations import moment
 from .._core.lifecycle import RunStatus, StepStatus
 from .._core.run_state import Activation, Batch, RunState
 from .._core.values import decode
-from .._ids import HOOKS, activation_id
+from .._ids import HOOKS, activation_id, is_internal
 from ..errors import ActorflowError, StepFailed
 
 if TYPE_CHECKING:
@@ -198,6 +199,12 @@ def counts(state: RunState) -> dict[StepStatus, int]:
     found = dict(state.counts)
     found[StepStatus.PENDING] = state.armed_count - (state.hook in state.armed)
     found[StepStatus.RUNNING] = len(state.live) - (state.hook in state.live)
+    found[StepStatus.SUSPENDED] = len(state.suspended)
+    if state.flow is not None:  # a graph's own machinery is no step of its author's
+        n = state.flow.current
+        armed, live = state.armed.get(n), state.live.get(n)
+        found[StepStatus.PENDING] -= armed is not None and is_internal(armed.step)
+        found[StepStatus.RUNNING] -= live is not None and is_internal(live.step)
     return found
 
 
@@ -220,7 +227,27 @@ def waits(state: RunState) -> tuple[Wait, ...]:
 def step_records(state: RunState) -> tuple[StepRecord, ...]:
     """Every activation, by number."""
     rows = [*_done(state), *_open(state)]
-    return tuple(record for _, record in sorted(rows, key=lambda row: row[0]))
+    return tuple(
+        record
+        for _, record in sorted(rows, key=lambda row: row[0])
+        if not is_internal(record.step_id) or record.status is StepStatus.FAILED
+    )
+
+
+def own_suspensions(state: RunState) -> list[Suspension]:
+    """Where this very run waits to be resumed, by activation number."""
+    path: tuple[str, ...] = tuple(json.loads(state.path))
+    return [
+        Suspension(
+            activation_id=activation_id(state.prefix, n),
+            step_id=item.step,
+            path=(*path, item.step),
+            label=item.label or None,
+            payload=decode(item.note),
+        )
+        for n, item in sorted(state.suspended.items())
+        if not item.call
+    ]
 
 
 def _done(state: RunState) -> Iterator[tuple[int, StepRecord]]:
@@ -260,6 +287,8 @@ def _open(state: RunState) -> Iterator[tuple[int, StepRecord]]:
         if activation.step in HOOKS:
             continue  # the hook of the run's end is not a step
         yield activation.n, _started(state, activation, StepStatus.RUNNING, 0.0)
+    for activation in state.suspended.values():
+        yield activation.n, _started(state, activation, StepStatus.SUSPENDED, 0.0)
 
 
 def _started(state: RunState, item: Activation, status: StepStatus, ended: float) -> StepRecord:

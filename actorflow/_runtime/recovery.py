@@ -14,15 +14,22 @@ from .._core import commands as c
 from .._core import facts as f
 from .._core import react
 from .._core.lifecycle import RUN_OVER, Phase, RunStatus
+from .._ids import child_id
 from ..errors import ActorflowError, DefinitionError, RuntimeClosed
-from .inspect import load, rebuild
+from .inspect import Cuts, load, rebuild
 from .supervisor import RunActor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from .._authoring.definition import Definition
     from .._core.run_state import RunState
+    from .._core.store_state import Value
     from ..abc import RunHeader, StoredRun
     from .kernel import Kernel
+
+PAGE: Final = 2_000
+"""Rows of suspended runs that are read at once: there may be millions."""
 
 REPAIR_FIRST_S: Final = 0.5
 REPAIR_MAX_S: Final = 30.0
@@ -46,6 +53,10 @@ def check_steps(state: RunState, definition: Definition) -> None:
     needed = {item.step for item in state.armed.values()}
     needed |= {batch.fact.step for batch in state.batches} | {item.step for item in state.live.values()}
     needed |= {item.on_timeout for item in state.armed.values() if isinstance(item, f.WaitOpened) and item.on_timeout}
+    needed |= {item.step for item in state.suspended.values()}
+    flow, chain = state.flow, definition.plan.chain
+    if flow is not None and chain is not None and flow.node < len(chain) and chain[flow.node].name != flow.name:
+        needed.add(flow.name)  # the chain has another link in this place now
     gone = sorted(step for step in needed if step not in definition.steps)
     if gone:
         text = (
@@ -67,43 +78,93 @@ def interrupted_commands(state: RunState, *, crashed: bool) -> list[c.Command]:
     return ask
 
 
-def revive(kernel: Kernel, stored: StoredRun, *, crashed: bool) -> RunActor:
+def revive(
+    kernel: Kernel,
+    stored: StoredRun,
+    *,
+    crashed: bool,
+    parent: RunActor | None = None,
+    inherited: Mapping[str, Value] | None = None,
+) -> RunActor:
     """A live actor for a stored, unfinished run. Raises what stands in its way, and leaves the run as it is."""
     definition = definition_for(kernel, stored.header)
-    state = rebuild(stored, definition.plan)
+    state = rebuild(stored, definition.plan, inherited=inherited)
     check_steps(state, definition)
     actor = RunActor(kernel, definition, state, stored.header)
+    actor.parent = parent
     actor.frame_bytes, actor.snapshot_bytes = stored.frame_bytes, stored.snapshot_bytes
     now = kernel.clock.now()
     for command in interrupted_commands(state, crashed=crashed):
         actor._rule(command, now)
         kernel.restarts += 1
+    orphans = [
+        n
+        for n, call in state.calls.items()
+        if call.status not in RUN_OVER
+        and (state.phase is not Phase.OPEN or not {call.by} & (state.armed.keys() | state.suspended.keys()))
+    ]
+    actor.orphans += orphans
     kernel.awake(actor)
     kernel.dispatcher.wake(actor)
     return actor
 
 
-async def take_up(kernel: Kernel, run_id: str, *, crashed: bool = True) -> RunActor | None:
-    """Go on with a stored run; None if it is over. `RunNotFound` if there is none."""
+async def take_up(kernel: Kernel, run_id: str, *, crashed: bool = True, cuts: Cuts | None = None) -> RunActor | None:
+    """Go on with a stored run, and with those above and below it that run; None if it is over.
+
+    Raises `RunNotFound` if there is none, and what stands in the way of it or of a run above it.
+    """
+    found = kernel.find(run_id)
+    if found is not None:
+        return None if found.ended else found
     stored = await load(kernel.journal, run_id)
+    header = stored.header
+    if header.status in RUN_OVER:
+        return kernel.find(run_id)
+    cuts = cuts or Cuts(kernel.journal)
+    parent = await take_up(kernel, header.parent_id, crashed=crashed, cuts=cuts) if header.parent_id else None
+    above = await cuts.of(header.parent_id, stored.facts) if header.parent_id and stored.snapshot is None else None
     found = kernel.find(run_id)
     if found is not None:  # somebody else was quicker
-        return found
-    if stored.header.status in RUN_OVER:
-        return None
-    return revive(kernel, stored, crashed=crashed)
+        return None if found.ended else found
+    actor = revive(kernel, stored, crashed=crashed, parent=parent, inherited=above)
+    for call in list(actor.state.calls.values()):
+        if call.status is RunStatus.RUNNING:
+            await take_up(kernel, child_id(run_id, call.n), crashed=crashed, cuts=cuts)
+    return actor
 
 
 async def take_up_all(kernel: Kernel, unrecovered: dict[str, ActorflowError]) -> None:
     """Go on with everything unfinished; a run that cannot be taken up is left as it is and reported."""
-    open_statuses = [status for status in RunStatus if status not in RUN_OVER]
-    headers = await kernel.journal.headers(statuses=open_statuses)
-    for header in reversed(headers):
+    cuts = Cuts(kernel.journal)
+    for header in reversed(await kernel.journal.headers(statuses=[RunStatus.RUNNING])):
         try:
-            await take_up(kernel, header.run_id)
+            await take_up(kernel, header.run_id, cuts=cuts)
         except ActorflowError as error:
             unrecovered[header.run_id] = error
         await trio.lowlevel.checkpoint()
+
+
+async def look_at_suspended(kernel: Kernel, unrecovered: dict[str, ActorflowError]) -> None:
+    """Suspended runs stay in the journal: they are counted, and those that time will wake have an alarm set.
+
+    `unrecovered` gets those of workflows that this runtime does not know.
+    """
+    after: str | None = None
+    while True:
+        page = await kernel.journal.headers(statuses=[RunStatus.SUSPENDED], limit=PAGE, after=after)
+        for header in page:
+            if header.workflow_id not in kernel.definitions:
+                try:
+                    definition_for(kernel, header)
+                except ActorflowError as error:
+                    unrecovered[header.run_id] = error
+            else:
+                kernel.set_alarm(header.run_id, header.wake_at)
+        kernel.suspended += len(page)
+        if len(page) < PAGE:
+            return
+        after = page[-1].run_id
 
 
 async def repair(kernel: Kernel) -> None:
@@ -127,10 +188,9 @@ async def _repair_one(kernel: Kernel, run_id: str) -> None:
     if actor is not None and actor.passes:
         return  # its steps have not ended yet
     try:
-        stored = await kernel.journal.load(run_id)
         kernel.actors.pop(run_id, None)
-        if stored is not None and stored.header.status not in RUN_OVER:
-            revive(kernel, stored, crashed=False)
+        if await kernel.journal.header(run_id) is not None:
+            await take_up(kernel, run_id, crashed=False)
         del kernel.broken_runs[run_id]
     except RuntimeClosed:
         raise

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from .._authoring.mark import mark_of
 from .._authoring.schema import unstructure
 from .._core import commands as c
-from .._core.operations import Argument, describe, is_list
+from .._core.operations import Argument, Operation, describe, is_list
 from .._core.replay import UNMATCHED
 from .._core.ruling import over
 from .._core.store_state import Value, list_view, value_of
@@ -23,6 +24,7 @@ from .._core.values import MISSING, Missing, decode, encode, shorten
 from ..errors import HookRestriction, InputError, StateKeyError, StateTypeError
 from .mailbox import Message
 from .transaction import Transaction
+from .waiting import wait_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -37,7 +39,7 @@ STRIDE: Final = 16
 
 
 class RunStore:
-    """The run-scoped store: the only memory that the branches of one run share.
+    """The only memory that the branches of one run share.
 
     Every verb is one message to the run's mailbox, applied in arrival order by the only writer, so no aggregation can
     race. Verbs that change something take `op_id=`, a name by which a later pass of the same step recognises them.
@@ -116,7 +118,7 @@ class RunStore:
                 raise StateTypeError(f"merge({name!r}) needs an object, the value is {shorten(value)}", key=name)
             return {**value, **added}
 
-        await self.update(key, merged, op_id=op_id)
+        await self._update(name, merged, "null", f"merge {argument}", op_id)
 
     async def maximum(self, key: str, number: float, *, op_id: str = "") -> int | float:
         """Keep the larger of the value and `number`; the new value. A missing key takes `number`."""
@@ -148,28 +150,32 @@ class RunStore:
     async def update(
         self, key: str, function: Callable[[object], object], default: object = None, *, op_id: str = ""
     ) -> object:
-        """Put `function(value)` under `key`, computed by the owner, so nothing comes between; the new value.
+        """Put `function(value)` under `key`, computed by the owner; the new value, which is journaled.
 
-        `function` is plain and quick; it gets a private copy, or `default` for a missing key. Its result is journaled.
+        `function` is plain and quick; it gets a private copy, or `default` for a missing key.
         """
         if not callable(function):
             raise InputError(f"update needs a plain function, got {shorten(function)}")
         name = self._encoder.key(key)
-        base = encode(default, unstructure)
+        return await self._update(name, function, encode(default, unstructure), mark_of(function), op_id)
+
+    async def _update(
+        self, name: str, function: Callable[[object], object], base: str, mark: str, op_id: str
+    ) -> object:
         encoder = self._encoder
 
-        def compute(old: Value | Missing) -> str:
+        def compute(old: Value | Missing) -> tuple[str, str]:
             value = function(decode(base) if old is MISSING else value_of(old))
             if hasattr(value, "__await__"):
                 if isinstance(value, Coroutine):
                     value.close()  # or Python warns that nobody awaited it
                 raise InputError(f"update({name!r}): the function is async; it must be plain, it runs in the owner")
-            return encoder.text(name, value)
+            return encoder.text(name, value), mark
 
         owner = self._pass
         replay = owner.replay
         if replay is not None and not op_id:
-            found = replay.match("update", name, _UPDATED)
+            found = replay.match("update", name, mark)
             if found is not UNMATCHED:
                 await trio.lowlevel.checkpoint()
                 return found
@@ -237,7 +243,7 @@ class RunStore:
             raise InputError(f"wait_for needs a plain function, got {shorten(predicate)}")
         name = self._encoder.key(key)
         self._check_usable()
-        return await self._actor.wait_for(self._pass, name, predicate)
+        return await wait_for(self._actor, self._pass, name, predicate)
 
     # --- several at once, or without waiting
 
@@ -251,7 +257,7 @@ class RunStore:
             tx._closed = True
         await self._transact(tx._operations, op_id, "transaction")
 
-    async def _transact(self, operations: list[c.Operation], op_id: str, what: str, mark: int | None = None) -> None:
+    async def _transact(self, operations: list[Operation], op_id: str, what: str, mark: int | None = None) -> None:
         self._check_usable()
         owner = self._pass
         replay = owner.replay
@@ -372,10 +378,6 @@ class RunStore:
         found = await self._actor.ask_read(_alive(lambda state: dict(state.store.values)), owner)
         assert isinstance(found, dict)
         return found if owner.buffer is None else owner.buffer.over(found)
-
-
-_UPDATED: Final = object()
-"""The argument of an `update` is not known before its function has run: it matches in order."""
 
 
 def _alive(read: Callable[[RunState], object]) -> Callable[[RunState], object]:

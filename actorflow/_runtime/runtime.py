@@ -18,11 +18,9 @@ from .._core.lifecycle import RUN_OVER, RunStatus
 from .._core.policies import Limits
 from .._core.run_state import RunState
 from .._core.values import shorten
-from .._ids import START
 from ..errors import (
     ActorflowError,
     Deadlock,
-    DefinitionError,
     InputError,
     RunExists,
     RuntimeClosed,
@@ -39,7 +37,6 @@ from .passes import only_leaf
 from .records import RunSummary, Statistics, summary
 from .starting import checked_run_id, fingerprint_of, headers_text, initial_values
 from .supervisor import RunActor
-from .waits import Waits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -56,7 +53,6 @@ class Runtime:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._unrecovered: dict[str, ActorflowError] = {}
-        self._waits = Waits()
         self._starting: dict[str, trio.Event] = {}
 
     # --- starting
@@ -80,9 +76,9 @@ class Runtime:
         """
         kernel = self._kernel
         kernel.check_accepting()
-        definition = self._definition(workflow)
+        definition = kernel.definition_of(workflow)
         what = f"input of {definition.workflow_id!r}"
-        text = definition.steps[START].payload.unstructure(data, what)
+        text = definition.input.unstructure(data, what)
         kernel.check_payload(text, what)
         initial = initial_values(kernel.limits, definition, initial_state)
         header_text = headers_text(kernel, headers)
@@ -156,25 +152,6 @@ class Runtime:
         run = await self.start(workflow, data, run_id=run_id, initial_state=initial_state, headers=headers)
         return await run.result()
 
-    def _definition(self, workflow: object) -> Definition:
-        known = self._kernel.definitions
-        if isinstance(workflow, str):
-            definition = known.get(workflow)
-            if definition is not None:
-                return definition
-            name: object = workflow
-        else:
-            asked = resolve(workflow)
-            definition = known.get(asked.workflow_id)
-            if definition is not None and definition.target is asked.target:
-                return definition
-            name = asked.workflow_id
-        text = (
-            f"this runtime does not know the workflow {name!r}; give it to open_runtime(). "
-            f"It knows {', '.join(map(repr, sorted(known))) or 'none'}"
-        )
-        raise DefinitionError(text, findings=(text,))
-
     # --- finding
 
     async def get_run(self, run_id: str) -> Run:
@@ -228,10 +205,10 @@ class Runtime:
         now = kernel.clock.now()
         waited = [now - since for actor in actors if (since := actor.mailbox.oldest) is not None]
         return Statistics(
-            live_runs=len(actors) + len(kernel.asleep),
+            live_runs=len(actors) + len(kernel.asleep) - sum(actor.settled_once for actor in actors),
             live_steps=sum(len(actor.state.live) for actor in actors),
             pending_steps=sum(actor.state.armed_count for actor in actors) + sum(kernel.asleep.values()),
-            suspended_runs=0,
+            suspended_runs=kernel.suspended if kernel.journal.durable else sum(actor.settled_once for actor in actors),
             mailbox_depth=max((actor.mailbox.depth for actor in actors), default=0),
             mailbox_oldest_s=max(waited, default=0.0),
             commits=kernel.commits,
@@ -262,7 +239,7 @@ class Runtime:
         return await recovery.take_up(self._kernel, run_id)
 
     def _waiting_for(self, run_id: str) -> AbstractContextManager[None]:
-        return self._waits.of(self._kernel.branches.pass_of(trio.lowlevel.current_task()), run_id)
+        return self._kernel.waits.of(self._kernel.branches.pass_of(trio.lowlevel.current_task()), run_id)
 
 
 # --- opening and closing
@@ -343,8 +320,10 @@ class _Block(AbstractAsyncContextManager[Runtime]):
         try:
             kernel.start_services(nursery)
             nursery.start_soon(recovery.repair, kernel, name="actorflow repair")
+            kernel.take_up = runtime._take_up
             if self._recover:
                 await recovery.take_up_all(kernel, runtime._unrecovered)
+                await recovery.look_at_suspended(kernel, runtime._unrecovered)
             inbox.start(runtime, nursery)
         except BaseException as error:
             if await self._leave(type(error), error, error.__traceback__):

@@ -17,6 +17,7 @@ from .._core.facts import WaitOpened
 from .._core.replay import UNMATCHED
 from .._core.values import encode, shorten
 from ..errors import InputError
+from .names import action_of
 
 if TYPE_CHECKING:
     from .._core.run_state import RunState
@@ -48,13 +49,24 @@ def nth_payload_text(actor: RunActor, name: str, payload: object, index: int) ->
         raise InputError(f"payload [{index}] of schedule_many: {error}", problems=problems) from error
 
 
-def key_text(key: object) -> str:
-    """The `key=` of a step; "" for none."""
+def key_text(key: object, what: str = "key") -> str:
+    """The `key=` of a step, or another name; "" for none."""
     if key is None:
         return ""
     if not isinstance(key, str) or not key:
-        raise InputError(f"key={shorten(key)}: give a non-empty string")
+        raise InputError(f"{what}={shorten(key)}: give a non-empty string")
     return key
+
+
+def fallback_of(actor: RunActor, on_timeout: str | None, payload: object, timeout: object) -> str:
+    """The step that runs when a wait times out; "" for none."""
+    if on_timeout is None:
+        return ""
+    name = action_of(actor.definition, on_timeout)
+    payload_text(actor, name, payload)
+    if timeout is None:
+        raise InputError(f"on_timeout={on_timeout!r} without timeout=: give the delay after which it runs")
+    return name
 
 
 def iterable_of(payloads: object) -> Iterable[object]:

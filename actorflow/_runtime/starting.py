@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .._authoring.schema import unstructure
 from .._core.values import decode, encode, shorten, size_of
+from .._ids import CHILD_MARK
 from ..errors import ActorflowError, InputError, ValueTooLarge
 from .names import check_key
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from .._authoring.definition import Definition
     from .._core.policies import Limits
     from .kernel import Kernel
+
+
+_CHILD: Final = re.compile(rf"{CHILD_MARK}\d+$")
 
 
 def initial_values(limits: Limits, definition: Definition, initial: object) -> dict[str, str]:
@@ -60,9 +65,12 @@ def headers_text(kernel: Kernel, headers: object) -> str:
 def checked_run_id(run_id: object) -> str:
     """`run_id`, if it can be one."""
     try:
-        return check_key(run_id)
+        name = check_key(run_id)
     except ActorflowError as error:
         raise InputError(f"run_id {shorten(run_id)}: {error}") from None
+    if _CHILD.search(name):
+        raise InputError(f"run_id {shorten(run_id)}: ids that end in {CHILD_MARK!r} and a number name child runs")
+    return name
 
 
 def _state_too_large(name: str, what: str, limit: int, size: int) -> ValueTooLarge:

@@ -11,17 +11,19 @@ the commit. With a volatile one nothing has to be waited for, so an idle mailbox
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
+from weakref import ref
 
 import trio
 
 from .._core import commands as c
 from .._core import facts as f
 from .._core import react
-from .._core.lifecycle import Phase
+from .._core.decide_steps import is_cut_off
+from .._core.lifecycle import Phase, RunStatus
 from .._core.ruling import over
-from .._core.values import MISSING
-from ..errors import ActorflowError, RunOver
-from .ledger import Ledger, decoded
+from .children import cancel_calls, link
+from .inspect import open_children
+from .ledger import Ledger
 from .mailbox import Mailbox, Message, Read, afresh
 from .passes import Pass
 
@@ -33,13 +35,30 @@ if TYPE_CHECKING:
     from .._core.run_state import Activation, RunState
     from .._core.store_state import Value
     from ..abc import RunHeader
+    from ..errors import ActorflowError, RunFailed
     from .events import EventStream
     from .kernel import Kernel
+
 
 KEEP_MAX: Final = 60_000
 """Facts that a run with a volatile journal keeps to itself before they are packed away there."""
 
 T = TypeVar("T")
+
+
+class Ticker:
+    """A due time of a run that does not keep it in memory: one that rests has an alarm instead."""
+
+    __slots__ = ("_actor",)
+
+    def __init__(self, actor: RunActor) -> None:
+        self._actor = ref(actor)
+
+    def tick(self) -> None:
+        """Time has passed."""
+        actor = self._actor()
+        if actor is not None:
+            actor.tick()
 
 
 class RunActor(Ledger):
@@ -50,12 +69,15 @@ class RunActor(Ledger):
         "armed_at",
         "broken",
         "causes",
+        "child_errors",
         "encoder",
         "ended",
         "final_state",
         "mailbox",
+        "parent",
         "passes",
         "queued",
+        "settled_once",
         "streams",
         "waiting",
     )
@@ -69,6 +91,10 @@ class RunActor(Ledger):
         self.waiting: list[Message] = []
         self.final_state: dict[str, Value] | None = None
         self.causes: dict[int, BaseException] = {}
+        self.child_errors: dict[int, RunFailed] = {}
+        self.parent: RunActor | None = None
+        self.settled_once = state.status is not RunStatus.RUNNING
+        """Whether it was over or suspended when it last acted: all that it says then is durable."""
         self.queued = False
         self.ended = state.phase is Phase.OVER
         self.broken: ActorflowError | None = None
@@ -83,11 +109,16 @@ class RunActor(Ledger):
 
     @property
     def may_rest(self) -> bool:
-        """Whether nothing can happen to the run before somebody asks something of it: it waits for events alone."""
+        """Whether nothing can happen to the run but by time, or by somebody who asks for it: it is suspended, or waits
+        for events alone.
+        """
         state = self.state
-        if self.volatile or not self.open or self.paused or state.live or state.timers or state.ready:
+        if self.volatile or not self.open or self.paused or state.live or state.ready:
             return False
-        return not (self.mailbox or self.passes or self.waiting or self.streams or self.watches or self.outbox)
+        if state.status is not RunStatus.SUSPENDED and (state.timers or state.open_calls):
+            return False
+        busy = self.mailbox or self.passes or self.waiting or self.streams or self.watches or self.callers
+        return not (busy or self.outbox)
 
     def check_usable(self) -> None:
         """Raise what stands in the way of any message."""
@@ -165,8 +196,13 @@ class RunActor(Ledger):
             reply = self._rule(command, now, origin)
         finally:
             self.settle(now)
+            link(self)
             self.act()
         return reply
+
+    def open_children(self) -> list[str]:
+        """The ids of the child runs that are not over."""
+        return open_children(self.state)
 
     def operate(self, n: int, verb: str, key: str, argument: Argument, mark: int) -> object:
         """`execute` for one store verb without `op_id`: the shortest way through the library."""
@@ -182,6 +218,7 @@ class RunActor(Ledger):
         now = self.kernel.clock.now()
         self.record(f.StepCompleted(now, n, output))
         self.settle(now)
+        link(self)
         self.act()
         if len(self.outbox) > KEEP_MAX and not self.queued:
             self.kernel.dispatcher.wake(self)
@@ -208,6 +245,7 @@ class RunActor(Ledger):
             if message.done is not None:
                 message.done(message.error)  # now: the end of its step may be the next message
         self.settle(now)
+        link(self)
 
     # --- acting
 
@@ -231,12 +269,19 @@ class RunActor(Ledger):
         if self.must_stop:  # before what starts: the hook of the run's end may be among it
             self.must_stop = False
             self._stop_passes()
+        if self.orphans:
+            orphans, self.orphans = self.orphans, []
+            cancel_calls(self, orphans, "the run that called it does not need it any more")
         if self.started:
             started, self.started = self.started, []
             for activation in started:
                 self._start(activation)
         if self.state.phase is Phase.OVER and not self.ended:
             self._ended()
+        elif (self.state.status is RunStatus.SUSPENDED) is not self.settled_once:
+            self.settled_once = not self.settled_once
+            if self.settled_once:
+                self.wake_waiting()
         if self.streams:
             self._feed(facts)
         if self.state.timers or self.state.gates:
@@ -258,7 +303,7 @@ class RunActor(Ledger):
         due = react.wake_at(self.state, self.plan)
         if due and due != self.armed_at:
             self.armed_at = due
-            self.kernel.timers.add(due, self)
+            self.kernel.timers.add(due, Ticker(self))
 
     def tick(self) -> None:
         """A timer fell due."""
@@ -272,15 +317,16 @@ class RunActor(Ledger):
         if n not in self.state.live or n in self.passes:
             return
         found = self.passes[n] = Pass(self, activation)
-        if self.state.phase is Phase.STOPPING:
+        if self.state.phase is not Phase.HOOK and is_cut_off(self.state, n):
             found.stop("the run is ending")
         elif self.kernel.stopping:
             found.stop("the runtime is closing")
         self.kernel.branches.submit(found)
 
     def _stop_passes(self) -> None:
+        reason = "the run is ending" if self.state.phase is not Phase.OPEN else "the join of its group is decided"
         for found in list(self.passes.values()):
-            found.stop("the run is ending")
+            found.stop(reason)
 
     def _ended(self) -> None:
         state = self.state
@@ -312,31 +358,14 @@ class RunActor(Ledger):
         for message in waiting:
             message.answer()
 
-    async def settled(self) -> None:
-        """Wait until the run is over, or cannot go on."""
-        while not self.ended:
+    async def settled(self, *, or_suspended: bool = True) -> None:
+        """Wait until the run is over, or suspended, or cannot go on."""
+        while not (self.ended or (or_suspended and self.settled_once)):
             self.check_usable()
             message = Message(None)
             self.waiting.append(message)
             await message.reply()
         await trio.lowlevel.checkpoint()
-
-    async def inspect(self, look: Callable[[RunState], T]) -> T:
-        """What `look` finds in the state, when all that it shows is durable; never held up by user messages."""
-        if self.volatile or self.ended:
-            await trio.lowlevel.checkpoint()
-            return look(self.state)
-        self.check_usable()
-        await trio.lowlevel.checkpoint_if_cancelled()
-        found: list[T] = []
-        message = Message(None, read=lambda state: found.append(look(state)))
-        self.mailbox.put_control(message)
-        self.kernel.dispatcher.wake(self)
-        try:
-            await message.reply()
-        except RunOver:
-            return look(self.state)
-        return found[0]
 
     def close_waiting(self, error: ActorflowError) -> None:
         """The runtime closes: whoever waits from outside is told so."""
@@ -355,7 +384,9 @@ class RunActor(Ledger):
         self.open = False
         self.outbox = []
         answers, self.answers = self.answers, []
-        for message in (*answers, *self.mailbox.drain(), *(watch[0] for watch in self.watches)):
+        callers = [message for waiting in self.callers.values() for message in waiting]
+        self.callers.clear()
+        for message in (*answers, *self.mailbox.drain(), *(watch[0] for watch in self.watches), *callers):
             message.refuse(afresh(error))
         self.watches.clear()
         for found in list(self.passes.values()):
@@ -364,29 +395,3 @@ class RunActor(Ledger):
             stream.break_off(error)
         self.streams.clear()
         self.wake_waiting()
-
-    # --- wait_for
-
-    async def wait_for(self, origin: Pass, key: str, predicate: Callable[[object], bool]) -> object:
-        """The value under `key` as soon as `predicate` holds for it; the step gives its place up meanwhile."""
-        n = origin.activation.n
-        message = Message(None, origin=origin)
-
-        def look(state: RunState) -> object:
-            value = decoded(state.store.values.get(key, MISSING))
-            if predicate(value):
-                return (value,)
-            self.watches.append((message, key, predicate, n))
-            state.parked.add(n)
-            return None
-
-        found = await self.ask_read(look, origin)
-        if isinstance(found, tuple):
-            return found[0]
-        try:
-            if self.volatile:
-                self.execute(c.Tick())  # the place that was given up may let another step start
-            return await message.reply()
-        finally:
-            self.watches = [watch for watch in self.watches if watch[0] is not message]
-            self.state.parked.discard(n)

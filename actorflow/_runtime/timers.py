@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import heapq
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 if TYPE_CHECKING:
     from .clock import RunClock
-    from .supervisor import RunActor
+
+
+class Sleeper(Protocol):
+    """Who is told that time has passed."""
+
+    def tick(self) -> None:
+        """It is due."""
+        ...
 
 
 class Timers:
@@ -22,11 +29,11 @@ class Timers:
 
     def __init__(self, clock: RunClock) -> None:
         self._clock = clock
-        self._heap: list[tuple[float, int, RunActor]] = []
+        self._heap: list[tuple[float, int, Sleeper]] = []
         self._order = count()
         self._scope: trio.CancelScope | None = None
 
-    def add(self, due: float, actor: RunActor) -> None:
+    def add(self, due: float, actor: Sleeper) -> None:
         """Tick `actor` at `due`; a stale entry does no harm."""
         heapq.heappush(self._heap, (due, next(self._order), actor))
         if self._scope is not None and self._heap[0][2] is actor:

@@ -13,7 +13,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from .._core import commands as c
+    from .._core.operations import Operation
     from .encoder import Encoder
 
 
@@ -24,7 +24,7 @@ class Transaction:
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._operations: list[c.Operation] = []
+        self._operations: list[Operation] = []
         self._closed = False
 
     def _add(self, verb: str, key: object, argument: object) -> None:

@@ -1,6 +1,6 @@
 """Who waits for whom: a step that waits for a run which waits for that step would wait for ever.
 
-What lives here: `Waits`. What does not: the waiting (`handle`).
+What lives here: `Waits`. What does not: the waiting (`handle`, `children`).
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from ..errors import Deadlock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from .kernel import Kernel
     from .passes import Pass
 
 
 class Waits:
-    """The waits of steps for runs, as edges from run to run."""
+    """The waits of steps for runs, as edges from run to run; beside them every run waits for its children."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
         self._edges: list[tuple[str, str]] = []
 
     @contextmanager
@@ -35,6 +37,14 @@ class Waits:
             yield
         finally:
             self._edges.remove(edge)
+
+    def _waited_for_by(self, run_id: str) -> Iterator[str]:
+        for source, target in self._edges:
+            if source == run_id:
+                yield target
+        actor = self._kernel.find(run_id)
+        if actor is not None:
+            yield from actor.open_children()
 
     def _refuse_cycle(self, waiter: str, awaited: str) -> None:
         came_from = {awaited: waiter}
@@ -54,10 +64,9 @@ class Waits:
                     run_id=waiter,
                     cycle=tuple(ring[:-1]),
                 )
-            for source, target in self._edges:
-                if source == run and target not in came_from:
+            for target in self._waited_for_by(run):
+                if target not in came_from or target == waiter:
+                    if target == waiter and waiter in came_from:
+                        continue
                     came_from[target] = run
                     todo.append(target)
-                elif source == run and target == waiter:
-                    came_from[waiter] = run
-                    todo.append(waiter)

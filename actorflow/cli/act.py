@@ -1,12 +1,12 @@
-"""`actorflow event`, `cancel`, `fork`: act on a run, through the process that owns the journal or as its new owner.
+"""`actorflow resume`, `event`, `cancel`, `fork`: act on a run, through the owner of the journal or as its new owner.
 
 What lives here: the commands, and the choice between the two ways. What does not: the post (`opening`), driving a run
-(`driving`).
+(`driving`), the words for what cannot be resumed (`resuming`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -14,12 +14,61 @@ import click
 from .options import read_json, shared_options
 
 if TYPE_CHECKING:
-    from .. import Run
+    from .. import Run, Suspension
+    from ..abc import Journal, RunHeader
+    from ..errors import ActorflowError
     from .driving import Driven
+    from .finding import Target
 
-__all__ = ["cancel", "event", "fork"]
+__all__ = ["cancel", "event", "fork", "resume"]
 
 Answer = Mapping[str, object]
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--step", metavar="STEP", help="Which suspended step: its id, a dotted path, or its activation id.")
+@click.option("--label", help="Which suspension, by its label.")
+@click.option("--data", metavar="JSON|@FILE|-", help="The answer that the step gets.")
+@shared_options
+def resume(run_id: str, step: str | None, label: str | None, data: str | None, journal: str, as_json: bool) -> int:
+    """Resume a suspended run.
+
+    If a live process owns the journal, it resumes the run; else this one does, and drives it until it settles.
+    """
+    value = None if data is None else read_json(data, "--data")
+
+    async def go_on(run: Run) -> Run:
+        await run.resume(value, step=step, label=label)
+        return run
+
+    request = {"kind": "resume", "step": step, "label": label, "data": value}
+    from ..errors import ActorflowError
+    from .failures import AnswerError
+
+    try:
+        return _act(run_id, request, go_on, done="resumed", journal=journal, as_json=as_json)
+    except (ActorflowError, AnswerError) as error:
+        kind = error.error if isinstance(error, AnswerError) else type(error).__name__
+        if kind not in ("NotSuspended", "AmbiguousResume", "RunOver"):
+            raise
+        status, suspensions = _places(run_id, journal)
+        from .resuming import refusal
+
+        text = refusal(run_id, status, suspensions, step=step, label=label, journal=journal)
+        raise AnswerError(kind, text) from error
+
+
+def _places(run_id: str, journal: str) -> tuple[str, list[Suspension]]:
+    """The status of a run, and where it and the runs below it are suspended now."""
+    from .._runtime.inspect import describe_stored
+    from .opening import read_journal
+
+    async def read(reader: Journal) -> tuple[str, list[Suspension]]:
+        about = await describe_stored(reader, run_id)
+        return about.status.value, list(about.suspensions)
+
+    return read_journal(journal, read)
 
 
 @click.command()
@@ -121,34 +170,57 @@ async def _perform(
     journal: str,
     live: bool,
 ) -> Driven | Answer:
-    from .. import Workflow, open_runtime
-    from ..errors import ActorflowError, JournalBusy, RunNotFound
+    from .. import open_runtime
+    from ..errors import JournalBusy
     from .driving import GRACE_S, drive
-    from .finding import find_recorded
-    from .opening import ask_owner, open_reader
+    from .opening import ask_owner, open_reader, unknown_run
+    from .tree import family
 
     async with open_reader(journal) as reader:  # first, so that a wrong path or id creates nothing
-        header = await reader.header(run_id)
-    if header is None:
-        raise RunNotFound(f"there is no run {run_id!r} in {journal}: `actorflow runs` lists them", run_id=run_id)
-    workflow: type[Workflow] | ActorflowError
-    try:
-        workflow = find_recorded(header.source, header.workflow_id)
-    except ActorflowError as error:
-        workflow = error  # the owner, if there is one, has the workflow and needs no file
-    workflows = [] if isinstance(workflow, ActorflowError) else [workflow]
+        if await reader.header(run_id) is None:
+            raise unknown_run(run_id, journal)
+        headers = await family(reader, run_id)
+    workflows, fault = _workflows_of(headers)
     opened = False
     try:
-        async with open_runtime(workflows, journal=journal, recover=False, shutdown_grace=GRACE_S) as runtime:
+        async with open_runtime(workflows.values(), journal=journal, recover=False, shutdown_grace=GRACE_S) as runtime:
             opened = True
-            if isinstance(workflow, ActorflowError):
-                raise workflow
+            if fault is not None:
+                raise fault  # only now: the owner, if there is one, has the workflow and needs no file
 
             async def begin() -> Run:
-                return await action(await runtime.get_run(run_id))
+                run = await action(await runtime.get_run(run_id))
+                # What a child run gives goes to its parent: what must be driven is the outermost run.
+                return run if run.run_id != run_id else await runtime.get_run(headers[0].run_id)
 
-            return await drive(begin, workflow, live=live)
+            return await drive(begin, workflows, live=live)
     except JournalBusy as busy:
         if opened:
             raise
         return await ask_owner(journal, {**request, "run_id": run_id}, busy)
+
+
+def _workflows_of(headers: Sequence[RunHeader]) -> tuple[dict[str, Target], ActorflowError | None]:
+    """The workflows of a tree of runs by id, from where the journal says they were found.
+
+    The error is that of the outermost, or of a run below it whose workflow no other one brings along.
+    """
+    from .._authoring.workflow import resolve
+    from .._core.lifecycle import RUN_OVER
+    from ..errors import ActorflowError
+    from .finding import brought, find_beside, find_recorded, together
+
+    found: dict[str, Target] = {}
+    beside: list[Target] = []
+    faults: dict[str, ActorflowError] = {}
+    for header in headers:
+        if header.workflow_id in found or (header.status in RUN_OVER and header is not headers[0]):
+            continue
+        try:
+            found[header.workflow_id] = find_recorded(header.source, header.workflow_id)
+            beside += find_beside(header.source.rpartition(":")[0])
+        except ActorflowError as error:
+            faults[header.workflow_id] = error
+    workflows = together(found.values(), beside)
+    known = {name for workflow in workflows.values() for name in brought(resolve(workflow))}
+    return workflows, next((error for name, error in faults.items() if name not in known), None)

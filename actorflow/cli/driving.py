@@ -15,10 +15,21 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 from attrs import define, frozen
 
-from .. import Run, RunOutcome, Workflow
+from .. import Run, RunOutcome
 from .failures import STATUS_CODES, ExitCode, InterruptedRun
-from .output import describe_failure, pairs, plain, plain_output, print_document, print_table
+from .finding import Target
+from .output import (
+    describe_failure,
+    describe_suspension,
+    pairs,
+    plain,
+    plain_output,
+    print_document,
+    print_table,
+    printable,
+)
 from .progress import Sample, sample, show
+from .resuming import how_to_resume
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -35,7 +46,7 @@ GRACE_S = 2.0
 class Driven:
     """How the driving of a run ended: `outcome` is None if the user interrupted it, `run` if that came even earlier."""
 
-    workflow: type[Workflow]
+    workflow: Target | None
     run: Run | None
     outcome: RunOutcome | None
     final: Sample | None
@@ -72,8 +83,8 @@ def run_trio(function: Callable[[], Coroutine[object, object, T]], *, journal: s
         raise InterruptedRun(journal) from None
 
 
-async def drive(begin: Callable[[], Awaitable[Run]], workflow: type[Workflow], *, live: bool) -> Driven:
-    """Begin a run and follow it until it settles or the user interrupts.
+async def drive(begin: Callable[[], Awaitable[Run]], workflows: Mapping[str, Target], *, live: bool) -> Driven:
+    """Begin a run of one of these workflows (by id) and follow it until it settles or the user interrupts.
 
     Call it inside the block of the runtime: an interrupt ends only the following, the block closes in its own order.
     """
@@ -90,6 +101,7 @@ async def drive(begin: Callable[[], Awaitable[Run]], workflow: type[Workflow], *
         nursery.cancel_scope.cancel()
     settled = run is not None and outcome is not None  # type: ignore[redundant-expr]  # an interrupt leaves the block early
     final = await sample(run) if settled else None
+    workflow = workflows.get(run.workflow_id) if settled else None
     return Driven(workflow=workflow, run=run, outcome=outcome, final=final, seconds=trio.current_time() - started)
 
 
@@ -109,7 +121,15 @@ def present(driven: Driven, *, journal: str, as_json: bool) -> ExitCode:
         print_document(document)
     else:
         print_table(pairs(_lines(document, driven.outcome), title=driven.outcome.run_id))
+        print_how_to_resume(driven.outcome, journal=journal)
     return STATUS_CODES[driven.outcome.status.value]
+
+
+def print_how_to_resume(outcome: RunOutcome, *, journal: str) -> None:
+    """Write, below the table, what to type next for a suspended run: as plain lines, so that they can be copied."""
+    if outcome.suspensions:
+        for line in how_to_resume(outcome.run_id, outcome.suspensions, journal=journal).splitlines():
+            print(printable(line))
 
 
 def document_of(driven: Driven, outcome: RunOutcome) -> dict[str, object]:
@@ -143,5 +163,5 @@ def _lines(document: Mapping[str, object], outcome: RunOutcome) -> list[tuple[st
     if outcome.failures:
         lines.insert(3, ("failures", "\n".join(map(describe_failure, outcome.failures))))
     if outcome.suspensions:
-        lines.insert(3, ("suspensions", plain(outcome.suspensions)))
+        lines.insert(3, ("suspended in", "\n".join(map(describe_suspension, outcome.suspensions))))
     return lines

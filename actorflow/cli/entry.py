@@ -23,13 +23,15 @@ __all__ = ["COMMANDS", "commands", "main"]
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "run": ("run:run", "Start a run, or take it up, and follow it to its end."),
     "runs": ("look:runs", "List the runs of a journal, newest first."),
-    "show": ("look:show", "Show one run: its status, counts, steps and waits."),
+    "show": ("look:show", "Show one run: its status, and its steps and child runs as a tree."),
     "history": ("look:history", "Show the facts of a run, in order."),
     "state": ("look:state", "Show the run store of a run."),
+    "resume": ("act:resume", "Resume a suspended run."),
     "event": ("act:event", "Send an event to a run."),
     "cancel": ("act:cancel", "Cancel a run."),
     "fork": ("act:fork", "Start a new run from the journal of another."),
     "recover": ("recover:recover", "Take up every unfinished run."),
+    "graph": ("graph:graph", "Print a workflow as a Mermaid diagram."),
     "stress": ("stress:stress", "Run the stress scenarios."),
 }
 

@@ -1,14 +1,15 @@
 """Finding workflows by the name of a module or the path of a file.
 
 What lives here: the text forms, importing, and errors a user can act on. What does not: running anything.
-A workflow found in a file gets that file's absolute path as its source, so that another process, started in another
-folder, finds it again.
+A workflow is a class or a committed graph under a name of its module. One found in a file has that file's absolute path
+as its source, so that another process, started in another folder, finds it again.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
@@ -16,16 +17,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, cast
 
 from .. import Workflow
+from .._authoring.graph import Graph
 from .._authoring.workflow import resolve
 from ..errors import DefinitionError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import ModuleType
 
-__all__ = ["find_recorded", "find_workflow", "find_workflows"]
+    from .._authoring.definition import Definition
+
+__all__ = ["Target", "brought", "find_beside", "find_recorded", "find_workflow", "find_workflows", "together"]
+
+Target = type[Workflow] | Graph
 
 
-def find_workflow(target: str) -> type[Workflow]:
+def find_workflow(target: str) -> Target:
     """The workflow that `MODULE:NAME` or `FILE:NAME` names.
 
     Raises `DefinitionError` for whatever stands in the way: no such file or module, one that cannot be imported, no
@@ -47,21 +54,62 @@ def find_workflow(target: str) -> type[Workflow]:
         if _is_workflow(value):
             raise
         raise _error(f"{target}: {error}; workflows of {place}: {_listed(_workflows_of(module))}") from error
-    return cast("type[Workflow]", value)
+    return cast("Target", value)
 
 
-def find_recorded(source: str, workflow_id: str) -> type[Workflow]:
+def find_recorded(source: str, workflow_id: str) -> Target:
     """The workflow that a run was started with, from where its journal says it was found; `DefinitionError` if not."""
+    elsewhere = "`actorflow recover MODULE_OR_FILE` takes its runs up from another place"
     if not source or "<" in source:  # "<locals>", "<stdin>": nothing that could be imported again
-        raise _error(
-            f"the journal does not say where to find the workflow {workflow_id!r}: "
-            "`actorflow recover MODULE_OR_FILE` takes its runs up"
-        )
-    return find_workflow(source)
+        raise _error(f"the journal does not say where to find the workflow {workflow_id!r}: {elsewhere}")
+    workflow = find_workflow(source)
+    found = resolve(workflow).workflow_id
+    if found != workflow_id:
+        raise _error(f"{source} is the workflow {found!r} now, and the run needs {workflow_id!r}: {elsewhere}")
+    return workflow
 
 
-def find_workflows(place: str) -> list[type[Workflow]]:
-    """All workflows that a module or file defines; `DefinitionError` if there is none."""
+def find_beside(place: str) -> list[Target]:
+    """All workflows that a module or file can name, imported ones too; without those that cannot run.
+
+    A class calls child runs of workflows that nobody has listed: it can only mean what its module knows.
+    """
+    found: list[Target] = []
+    for value in vars(_import(place)).values():
+        if _is_workflow(value):
+            with suppress(DefinitionError):  # whoever calls it will be told
+                resolve(value)
+                found.append(value)
+    return found
+
+
+def together(wanted: Iterable[Target], others: Iterable[Target]) -> dict[str, Target]:
+    """By id, the wanted workflows, and those of the others that one runtime can know beside them."""
+    found: dict[str, Target] = {}
+    meant: dict[str, object] = {}
+    for workflow in wanted:
+        definition = resolve(workflow)
+        found.setdefault(definition.workflow_id, workflow)
+        meant.update(brought(definition))
+    for workflow in others:
+        definition = resolve(workflow)
+        brings = brought(definition)
+        if all(meant.get(name, target) is target for name, target in brings.items()):
+            found.setdefault(definition.workflow_id, workflow)
+            meant.update(brings)
+    return found
+
+
+def brought(definition: Definition) -> dict[str, object]:
+    """By id, what a runtime that is given this workflow knows: the workflow, and those that stand in its graph."""
+    found: dict[str, object] = {definition.workflow_id: definition.target}
+    for inner in definition.nested.values():
+        found |= brought(inner)
+    return found
+
+
+def find_workflows(place: str) -> dict[str, Target]:
+    """All workflows that a module or file defines, by their names in it; `DefinitionError` if there is none."""
     found = _workflows_of(_import(place))
     if not found:
         raise _error(f"{place} defines no workflow")
@@ -72,21 +120,34 @@ def _error(text: str) -> DefinitionError:
     return DefinitionError(text, findings=(text,))
 
 
-def _is_workflow(value: object) -> TypeGuard[type[Workflow]]:
-    return isinstance(value, type) and issubclass(value, Workflow) and value is not Workflow
+def _is_workflow(value: object) -> TypeGuard[Target]:
+    is_class = isinstance(value, type) and issubclass(value, Workflow) and value is not Workflow
+    return is_class or isinstance(value, Graph)
 
 
-def _workflows_of(module: ModuleType) -> list[type[Workflow]]:
-    found: dict[str, type[Workflow]] = {}
-    for value in vars(module).values():
-        # What a module only imports belongs to another place.
-        if _is_workflow(value) and value.__module__ == module.__name__:
-            found.setdefault(value.__qualname__, value)
-    return list(found.values())
+def _workflows_of(module: ModuleType) -> dict[str, Target]:
+    found: dict[str, Target] = {}
+    for name, value in vars(module).items():
+        if not _is_workflow(value) or not _is_at_home(value, module):
+            continue
+        if isinstance(value, type):
+            name = value.__qualname__
+        if value not in found.values():
+            found.setdefault(name, value)
+    return found
 
 
-def _listed(workflows: list[type[Workflow]]) -> str:
-    return ", ".join(sorted(workflow.__qualname__ for workflow in workflows)) or "none"
+def _is_at_home(workflow: Target, module: ModuleType) -> bool:
+    """Whether the module defines it: what a module only imports belongs to another place."""
+    if isinstance(workflow, type):
+        return workflow.__module__ == module.__name__
+    file, _, _ = workflow.definition().source.rpartition(":")
+    # One that some function made is of no other place.
+    return not file or Path(file).resolve() == _file_of(module)
+
+
+def _listed(workflows: dict[str, Target]) -> str:
+    return ", ".join(sorted(workflows)) or "none"
 
 
 def _import(place: str) -> ModuleType:

@@ -1,41 +1,26 @@
 """`actorflow runs`, `show`, `history`, `state`: look at a journal, also while another process owns it.
 
-What lives here: four commands that only read. What does not: folding facts (`_runtime.inspect`), drawing (`output`).
+What lives here: four commands that only read. What does not: folding facts (`_runtime.inspect`), the tree of
+runs (`tree`, `drawing`), tables (`output`).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from .options import shared_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    from .. import Fact, RunDescription, StepRecord
+    from .. import Fact, RunDescription
     from ..abc import Journal, RunHeader
 
 __all__ = ["history", "runs", "show", "state"]
 
-T = TypeVar("T")
-
 STATUSES = ("running", "suspended", "completed", "failed", "cancelled")
 # A table of a thousand lines takes most of a second to draw, and nobody reads it.
 PAGE = 50
-
-
-def _read(url: str, function: Callable[[Journal], Coroutine[object, object, T]]) -> T:
-    import trio
-
-    from .opening import open_reader
-
-    async def read() -> T:
-        async with open_reader(url) as reader:
-            return await function(reader)
-
-    return trio.run(read)
 
 
 @click.command()
@@ -46,6 +31,7 @@ def _read(url: str, function: Callable[[Journal], Coroutine[object, object, T]])
 def runs(status: str | None, workflow: str | None, limit: int, journal: str, as_json: bool) -> int:
     """List the runs of a journal, newest first."""
     from .._runtime.records import summary
+    from .opening import read_journal
     from .output import plain, print_document, print_table, rows
 
     async def read(reader: Journal) -> list[RunHeader]:
@@ -54,7 +40,7 @@ def runs(status: str | None, workflow: str | None, limit: int, journal: str, as_
         statuses = None if status is None else [RunStatus(status)]
         return list(await reader.headers(workflow_id=workflow, statuses=statuses, limit=limit))
 
-    found = [summary(header) for header in _read(journal, read)]
+    found = [summary(header) for header in read_journal(journal, read)]
     if as_json:
         print_document({"runs": plain(found)})
     elif not found:
@@ -86,51 +72,41 @@ async def _about(reader: Journal, run_id: str) -> tuple[RunDescription, dict[str
 @click.option("--all", "everything", is_flag=True, help=f"Show every step, not just the first {PAGE}.")
 @shared_options
 def show(run_id: str, everything: bool, journal: str, as_json: bool) -> int:
-    """Show one run: its status, counts, steps and waits."""
-    from .output import pairs, plain, print_document, print_table, rows
+    """Show one run: its status, and its steps and child runs as a tree."""
+    from .opening import read_journal
+    from .output import describe_suspension, pairs, print_document, print_table, printable
+    from .resuming import how_to_resume
+    from .tree import document_of, read_tree
 
-    description, document = _read(journal, lambda reader: _about(reader, run_id))
+    tree = read_journal(journal, lambda reader: read_tree(reader, run_id))
     if as_json:
-        fields = plain(description)
-        print_document((fields if isinstance(fields, dict) else {}) | document)
+        print_document(document_of(tree))
         return 0
+    from .drawing import draw, hidden_steps
+
+    description, limit = tree.description, None if everything else PAGE
     counts = ", ".join(f"{number} {status.value}" for status, number in description.counts.items() if number)
     lines: list[tuple[str, object]] = [
         ("workflow", description.workflow_id),
         ("status", description.status.value),
         ("started", description.started_at),
         ("ended", description.ended_at),
-        ("output", document["output"]),
+        ("output", tree.output),
         ("steps", counts or "none"),
     ]
     optional = {
         "parent": description.parent_id,
         "error": description.error and str(description.error),
         "recovery": description.recovery_error and str(description.recovery_error),
-        "suspensions": document["suspensions"],
-        "waits": "\n".join(
-            f"{wait.event} for {wait.step_id}"
-            + (f", until {wait.deadline:%Y-%m-%d %H:%M:%S %Z}" if wait.deadline else "")
-            for wait in description.waits
-        ),
-        "children": plain(description.children),
+        "suspended in": "\n".join(map(describe_suspension, description.suspensions)),
     }
     print_table(pairs([*lines, *((name, value) for name, value in optional.items() if value)], title=run_id))
-    steps = list(description.steps)
-    shown = steps if everything else steps[:PAGE]
-    if shown:
-        columns = ("activation_id", "step_id", "status", "attempts", "started_at", "ended_at", "error")
-        cells = [[_cell(step, column) for column in columns] for step in shown]
-        print_table(rows(columns, cells, title="steps"))
-    if len(shown) < len(steps):
-        click.echo(f"{len(steps) - len(shown)} more steps: --all shows them")
+    print_table(draw(tree, limit))
+    if hidden := hidden_steps(tree, limit):
+        click.echo(f"{hidden} more steps: --all shows them")
+    for line in how_to_resume(run_id, description.suspensions, journal=journal).splitlines():
+        click.echo(printable(line))
     return 0
-
-
-def _cell(step: StepRecord, column: str) -> object:
-    if column == "error":
-        return None if step.error is None else f"{step.error.error_type}: {step.error.message}"
-    return getattr(step, column)
 
 
 @click.command()
@@ -143,6 +119,7 @@ def _cell(step: StepRecord, column: str) -> object:
 @shared_options
 def history(run_id: str, limit: int | None, journal: str, as_json: bool) -> int:
     """Show the facts of a run, in order."""
+    from .opening import read_journal
     from .output import facts_table, plain_fact, print_document, print_table
 
     async def read(reader: Journal) -> tuple[list[Fact], dict[str, object]]:
@@ -151,7 +128,7 @@ def history(run_id: str, limit: int | None, journal: str, as_json: bool) -> int:
         _, document = await _about(reader, run_id)
         return await history_stored(reader, run_id), document
 
-    facts, document = _read(journal, read)
+    facts, document = read_journal(journal, read)
     if limit is None:
         limit = 0 if as_json else PAGE
     last = facts[-limit:] if limit else facts
@@ -170,6 +147,7 @@ def history(run_id: str, limit: int | None, journal: str, as_json: bool) -> int:
 @shared_options
 def state(run_id: str, at: int | None, journal: str, as_json: bool) -> int:
     """Show the run store of a run."""
+    from .opening import read_journal
     from .output import pairs, print_document, print_table
 
     async def read(reader: Journal) -> tuple[dict[str, object], dict[str, object]]:
@@ -178,7 +156,7 @@ def state(run_id: str, at: int | None, journal: str, as_json: bool) -> int:
         values = await state_stored(reader, run_id, at)
         return dict(values), (await _about(reader, run_id))[1]
 
-    values, document = _read(journal, read)
+    values, document = read_journal(journal, read)
     if as_json:
         print_document(document | {"at": at, "state": values})
     elif values:

@@ -8,22 +8,23 @@ creates a file and never takes the lock.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import trio
 
 from .._core.facts import RunEnded
 from .._core.values import decode
-from ..errors import InputError, JournalBusy
+from ..errors import InputError, JournalBusy, JournalError, RunNotFound
 from ..journals import Inbox, SqliteJournal, SqliteReader, parse_url
 from .failures import AnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
     from ..abc import Journal
 
-__all__ = ["ask_owner", "open_reader", "output_stored"]
+__all__ = ["ask_owner", "open_reader", "output_stored", "read_journal", "unknown_run"]
 
 T = TypeVar("T")
 
@@ -44,12 +45,15 @@ class InlineExecutor:
 def path_of(url: str) -> str:
     """The path in the URL of a journal that other processes can look into.
 
-    Raises `InputError` for `memory:` and `JournalError` for what names no journal.
+    Raises `InputError` for `memory:` and `JournalError` for what names no journal, or one that is not there.
     """
     journal = parse_url(url)
     if not isinstance(journal, SqliteJournal):
         raise InputError(f"a {url} journal lives inside one process: there is nothing to look at from outside")
-    return journal.url.removeprefix("sqlite:")
+    path = journal.url.removeprefix("sqlite:")
+    if not Path(path).exists():
+        raise JournalError(f"there is no journal {url}: `actorflow run` makes one, --journal URL names another")
+    return path
 
 
 @asynccontextmanager
@@ -62,6 +66,24 @@ async def open_reader(url: str) -> AsyncIterator[Journal]:
         yield cast("Journal", reader)
     finally:
         await reader.close()
+
+
+def read_journal(url: str, function: Callable[[Journal], Coroutine[object, object, T]]) -> T:
+    """The result of an async function that reads a journal, for a command that does nothing else."""
+
+    async def read() -> T:
+        async with open_reader(url) as reader:
+            try:
+                return await function(reader)
+            except RunNotFound as error:
+                raise unknown_run(error.run_id or "", url) from error
+
+    return trio.run(read)
+
+
+def unknown_run(run_id: str, url: str) -> RunNotFound:
+    """The error for an id that no run of the journal has, as somebody at a shell can use it."""
+    return RunNotFound(f"there is no run {run_id!r} in {url}: `actorflow runs` lists them", run_id=run_id)
 
 
 async def output_stored(reader: Journal, run_id: str) -> object:

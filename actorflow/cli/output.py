@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from .. import Fact, Workflow
+    from .. import Fact, Suspension
+    from .finding import Target
 
 __all__ = [
     "describe_failure",
+    "describe_suspension",
     "facts_table",
     "pairs",
     "plain",
@@ -37,7 +39,9 @@ __all__ = [
     "plain_output",
     "print_document",
     "print_table",
+    "printable",
     "rows",
+    "short",
 ]
 
 
@@ -64,7 +68,7 @@ def plain(value: object) -> object:
     return str(value)
 
 
-def plain_output(output: object, workflow: type[Workflow] | None) -> object:
+def plain_output(output: object, workflow: Target | None) -> object:
     """The output of a run of this workflow (None: it is not known here), typed or not, as JSON types."""
     if output is None:  # what a run without output has, also where the type would not allow it
         return None
@@ -95,11 +99,23 @@ def describe_failure(failure: object) -> str:
     return str(failure)
 
 
+def describe_suspension(one: Suspension) -> str:
+    """One place where a run waits to be resumed, as one line."""
+    label = "" if one.label is None else f", label {json.dumps(one.label, ensure_ascii=False)}"
+    payload = "" if one.payload is None else f": {short(one.payload)}"
+    return printable(f"{'.'.join(one.path) or one.step_id} ({one.activation_id}{label}){payload}")
+
+
+def printable(text: str) -> str:
+    """A text of one line without signs that a terminal would obey: ids and labels may hold any."""
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
+
+
 def _plain_title(title: str | None) -> Text | None:
-    """A title as it is: a run id may hold what rich would take for markup, or what a terminal would obey."""
+    """A title as it is: a run id may hold what rich would take for markup."""
     from rich.text import Text
 
-    return None if title is None else Text("".join(sign if sign.isprintable() else "\ufffd" for sign in title))
+    return None if title is None else Text(printable(title))
 
 
 def pairs(items: Iterable[tuple[str, object]], *, title: str | None = None) -> Table:
@@ -140,7 +156,7 @@ def facts_table(facts: Iterable[Fact], *, title: str) -> Table:
     lines = []
     for fact in facts:
         said = ((name, item) for name, item in plain_fact(fact).items() if item not in (None, "", [], {}))
-        told = " ".join(f"{name}={_short(item)}" for name, item in said if name not in ("seq", "kind", "at"))
+        told = " ".join(f"{name}={short(item)}" for name, item in said if name not in ("seq", "kind", "at"))
         lines.append((fact.seq, fact.kind, fact.at, told))
     return rows(("seq", "kind", "at", "fields"), lines, title=title)
 
@@ -154,6 +170,7 @@ def _shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def _short(value: object, width: int = 100) -> str:
+def short(value: object, width: int = 100) -> str:
+    """A value as JSON (a text as it is) on one line, cut to a width."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -5,7 +5,7 @@ What lives here: finding the workflows of the runs, waiting, the table of result
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -14,8 +14,10 @@ from .options import shared_options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .. import Runtime, Workflow
+    from .. import RunOutcome, Runtime
     from ..abc import RunHeader
+    from ..errors import DefinitionError
+    from .finding import Target
 
     Document = dict[str, object]
 
@@ -31,25 +33,28 @@ def recover(place: str | None, journal: str, as_json: bool) -> int:
     The workflows are those that the journal remembers, or all of MODULE_OR_FILE. The exit code is the highest of the
     runs.
     """
-    from .driving import run_trio
+    from .driving import print_how_to_resume, run_trio
     from .failures import ExitCode, InterruptedRun
     from .output import print_document, print_table, rows
 
-    async def perform() -> tuple[list[tuple[Document, int]], bool]:
+    async def perform() -> tuple[list[Result], bool]:
         return await _recover(place, journal)
 
     results, interrupted = run_trio(perform, journal=journal, as_json=as_json)
-    documents = [document for document, _ in results]
+    documents = [result.document for result in results]
     if as_json:
         print_document({"runs": documents})
     elif documents:
         lines = [(one["run_id"], one["status"], _told(one)) for one in documents]
         print_table(rows(("run_id", "status", "output or error"), lines))
+        for result in results:
+            if result.outcome is not None:
+                print_how_to_resume(result.outcome, journal=journal)
     else:
         click.echo(f"nothing to recover in {journal}")
     if interrupted:
         raise InterruptedRun(journal)
-    return max((code for _, code in results), default=ExitCode.DONE)
+    return max((result.code for result in results), default=ExitCode.DONE)
 
 
 def _told(document: Document) -> object:
@@ -59,8 +64,16 @@ def _told(document: Document) -> object:
     return document["output"]
 
 
-async def _recover(place: str | None, journal: str) -> tuple[list[tuple[Document, int]], bool]:
-    """The document and the exit code of each unfinished root run, oldest first; and whether the user interrupted."""
+class Result(NamedTuple):
+    """What became of one run: its document, its exit code, and its outcome if it settled."""
+
+    document: Document
+    code: int
+    outcome: RunOutcome | None = None
+
+
+async def _recover(place: str | None, journal: str) -> tuple[list[Result], bool]:
+    """The result of each unfinished root run, oldest first; and whether the user interrupted."""
     import trio
 
     from .. import RunStatus, open_runtime
@@ -75,7 +88,7 @@ async def _recover(place: str | None, journal: str) -> tuple[list[tuple[Document
         return [], False
     workflows, faults = _workflows(place, headers)
     interrupt = Interrupt()
-    results: dict[str, tuple[Document, int]] = {}
+    results: dict[str, Result] = {}
     async with (
         open_runtime(list(workflows.values()), journal=journal, recover=True, shutdown_grace=GRACE_S) as runtime,
         trio.open_nursery() as nursery,
@@ -85,8 +98,8 @@ async def _recover(place: str | None, journal: str) -> tuple[list[tuple[Document
             for header in roots:
                 waiters.start_soon(_settle, runtime, header, workflows, faults, results)
         nursery.cancel_scope.cancel()
-    running = [results.get(header.run_id, (_document(header, "running"), ExitCode.DONE)) for header in roots]
-    return running, interrupt.caught
+    still = [results.get(header.run_id, Result(_document(header, "running"), ExitCode.DONE)) for header in roots]
+    return still, interrupt.caught
 
 
 def _document(header: RunHeader, status: str) -> Document:
@@ -102,9 +115,9 @@ def _document(header: RunHeader, status: str) -> Document:
 async def _settle(
     runtime: Runtime,
     header: RunHeader,
-    workflows: Mapping[str, type[Workflow]],
+    workflows: Mapping[str, Target],
     faults: Mapping[str, BaseException],
-    results: dict[str, tuple[Document, int]],
+    results: dict[str, Result],
 ) -> None:
     """Wait for one run and note what became of it."""
     from ..errors import ActorflowError
@@ -114,46 +127,57 @@ async def _settle(
     try:
         unrecovered = runtime.unrecovered.get(header.run_id)
         if unrecovered is not None:
-            # That the runtime does not know the workflow is true; why its file could not be imported says more.
-            raise faults.get(header.source, unrecovered)
+            # That the runtime does not know the workflow is true; why it was not found says more.
+            raise faults.get(header.workflow_id, unrecovered)
         run = await runtime.get_run(header.run_id)
         outcome = await run.wait()
     except ActorflowError as error:  # of this run alone: the others go on
-        results[header.run_id] = _document(header, "not recovered") | {"error": plain(error)}, code_of(error)
+        document = _document(header, "not recovered") | {"error": plain(error)}
+        results[header.run_id] = Result(document, code_of(error))
         return
     document = _document(header, outcome.status.value) | {
         "output": plain_output(outcome.output, workflows.get(header.workflow_id)),
         "suspensions": plain(outcome.suspensions),
         "error": plain(outcome.error),
     }
-    results[header.run_id] = document, STATUS_CODES[outcome.status.value]
+    results[header.run_id] = Result(document, STATUS_CODES[outcome.status.value], outcome)
 
 
-def _workflows(
-    place: str | None, headers: Sequence[RunHeader]
-) -> tuple[dict[str, type[Workflow]], dict[str, BaseException]]:
-    """The workflows to register, by id; and by recorded source why it could not be imported."""
+def _workflows(place: str | None, headers: Sequence[RunHeader]) -> tuple[dict[str, Target], dict[str, BaseException]]:
+    """The workflows to register, by id; and, by the id of those that are missing, why."""
     from .._authoring.workflow import resolve
     from ..errors import ActorflowError, DefinitionError
-    from .finding import find_recorded, find_workflows
+    from .finding import find_beside, find_recorded, find_workflows, together
 
     if place is not None:
-        named: dict[str, type[Workflow]] = {}
-        for workflow in find_workflows(place):
-            name = resolve(workflow).workflow_id
-            if name in named:
-                text = f"two workflows of {place} have the id {name!r}: {named[name].__name__} and {workflow.__name__}"
+        named: dict[str, Target] = {}
+        names: dict[str, str] = {}
+        for name, workflow in find_workflows(place).items():
+            workflow_id = resolve(workflow).workflow_id
+            if workflow_id in named:
+                text = f"two workflows of {place} have the id {workflow_id!r}: {names[workflow_id]} and {name}"
                 raise DefinitionError(f"{text}; give one of them another id", findings=(text,))
-            named[name] = workflow
-        return named, {}
-    found: dict[str, type[Workflow]] = {}
-    faults: dict[str, BaseException] = {}
+            named[workflow_id], names[workflow_id] = workflow, name
+        missing = {header.workflow_id for header in headers} - set(named)
+        faults: dict[str, BaseException] = {one: _missing(one, place, named) for one in missing}
+        return together(named.values(), find_beside(place)), faults
+    found: dict[str, Target] = {}
+    beside: list[Target] = []
+    faults = {}
     for header in headers:  # newest first: if a file has moved, the newer place of a workflow counts
-        if header.workflow_id in found or header.source in faults:
+        if header.workflow_id in found:
             continue
         try:
-            workflow = find_recorded(header.source, header.workflow_id)
-            found.setdefault(resolve(workflow).workflow_id, workflow)
+            found[header.workflow_id] = find_recorded(header.source, header.workflow_id)
+            beside += find_beside(header.source.rpartition(":")[0])
         except ActorflowError as error:
-            faults[header.source] = error
-    return found, faults
+            faults.setdefault(header.workflow_id, error)
+    return together(found.values(), beside), faults
+
+
+def _missing(workflow_id: str, place: str, named: Mapping[str, Target]) -> DefinitionError:
+    from ..errors import DefinitionError
+
+    there = ", ".join(map(repr, sorted(named)))
+    text = f"{place} has no workflow with the id {workflow_id!r}, only {there}; name the file that has it"
+    return DefinitionError(text, findings=(text,))

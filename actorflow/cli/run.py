@@ -35,17 +35,28 @@ def run(target: str, data: str | None, state: str | None, run_id: str | None, jo
 
     async def start() -> Driven:
         from .. import Run, open_runtime
+        from ..errors import RunExists
         from .driving import GRACE_S, drive, shows_progress
-        from .finding import find_workflow
+        from .finding import find_beside, find_workflow, together
+        from .resuming import command_line
 
         workflow = find_workflow(target)
+        workflows = together([workflow], find_beside(target.rpartition(":")[0]))
         # Only this run: what else the journal holds is for `recover`, and may need other workflows.
-        async with open_runtime([workflow], journal=journal, recover=False, shutdown_grace=GRACE_S) as runtime:
+        async with open_runtime(workflows.values(), journal=journal, recover=False, shutdown_grace=GRACE_S) as runtime:
 
             async def begin() -> Run:
-                return await runtime.start(workflow, value, run_id=run_id, initial_state=initial)
+                try:
+                    return await runtime.start(workflow, value, run_id=run_id, initial_state=initial)
+                except RunExists as error:
+                    look = command_line("show", str(run_id), journal=journal)
+                    raise RunExists(
+                        f"run id {run_id!r} is taken by a run with another workflow, input or state: choose another "
+                        f"--run-id; see: {look}",
+                        run_id=run_id,
+                    ) from error
 
-            return await drive(begin, workflow, live=shows_progress(as_json=as_json))
+            return await drive(begin, workflows, live=shows_progress(as_json=as_json))
 
     from .driving import present, run_trio
 

@@ -1,8 +1,7 @@
 """Facts as bytes, and bytes of every version ever written as facts of today.
 
-What lives here: `TAGS`, the one table of how each kind of fact is written; frames, which hold the facts of one commit
-of one run. What does not: the kinds of columns (`columns`), checksums and tables (`sqlite`),
-the facts themselves (`_core.facts`).
+What lives here: frames, which hold the facts of one commit of one run. What does not: how each kind of fact is written
+(`tags`), the kinds of columns (`columns`), checksums and tables (`sqlite`), the facts themselves (`_core.facts`).
 
 A frame has three parts, so that what must go at the end of a run can be deleted alone:
 
@@ -14,34 +13,22 @@ Facts of one kind stand together, column by column: a column that holds one valu
 thousand facts cost one call of the C codec and one `map` (rows cost twice as much, both ways). Long columns of numbers
 are packed. Frames of one to three facts, of which a commit of many runs has thousands, are put together from text, byte
 for byte the same. Compact JSON text has no raw newline, which is what makes lines possible.
-
-A change to a fact: raise the version of its tag, move the old entry to `OLD` with an `upcast`, and add a journal of the
-old version to tests/golden.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from itertools import repeat, starmap
 from math import isfinite
 from operator import attrgetter
-from typing import Final, NamedTuple, cast
-
-from attrs import frozen
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from .._core import facts as f
-from .._core.facts import Fact
 from .._core.values import decode
 from .columns import (
     ALPHABET,
     ARGUMENT,
     ATOM,
-    OPERATIONS,
-    STATE,
-    TEXT,
-    TEXTS,
     WORD,
-    Column,
     Lines,
     Sink,
     Source,
@@ -54,6 +41,12 @@ from .columns import (
     read_atoms,
     write_atoms,
 )
+from .tags import OLD, TAGS, Tag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from .._core.facts import Fact
 
 FORMAT: Final = 1
 """Version of the frame as such; every tag has its own beside it."""
@@ -72,104 +65,14 @@ class Frame(NamedTuple):
     values: bytes
 
 
-@frozen
-class Tag:
-    """How one kind of fact is written: its columns, in the order of its fields after `at`.
-
-    A tag of an earlier version has an `upcast`, which turns `at` and the columns of that version into today's fact.
-    """
-
-    tag: str
-    version: int
-    kind: type[object]
-    columns: Mapping[str, Column]
-    upcast: Callable[[tuple[object, ...]], Fact] | None = None
-
-    @property
-    def name(self) -> str:
-        """What stands in the journal, such as "op1"."""
-        return f"{self.tag}{self.version}"
-
-
-# --- tags
-
-TAGS: Final[Mapping[type, Tag]] = {
-    tag.kind: tag
-    for tag in (
-        Tag(
-            "run",
-            1,
-            f.RunStarted,
-            {
-                "workflow_id": WORD,
-                "version": ATOM,
-                "source": ATOM,
-                "input": TEXT,
-                "headers": TEXT,
-                "fingerprint": ATOM,
-                "prefix": ATOM,
-                "parent_id": ATOM,
-            },
-        ),
-        Tag("seed", 1, f.StateSeeded, {"values": STATE}),
-        Tag(
-            "step",
-            1,
-            f.StepScheduled,
-            {"n": ATOM, "step": WORD, "payload": TEXT, "due": ATOM, "by": ATOM, "key": WORD},
-        ),
-        Tag(
-            "steps",
-            1,
-            f.StepsScheduled,
-            {"first": ATOM, "step": WORD, "payloads": TEXTS, "due": ATOM, "by": ATOM},
-        ),
-        Tag("unstep", 1, f.StepUnscheduled, {"n": ATOM}),
-        Tag(
-            "wait",
-            1,
-            f.WaitOpened,
-            {
-                "n": ATOM,
-                "step": WORD,
-                "payload": TEXT,
-                "event": WORD,
-                "deadline": ATOM,
-                "on_timeout": WORD,
-                "by": ATOM,
-            },
-        ),
-        Tag("event", 1, f.EventReceived, {"event": WORD, "data": TEXT, "n": ATOM}),
-        Tag("take", 1, f.EventTaken, {"event": WORD, "n": ATOM}),
-        Tag("late", 1, f.WaitTimedOut, {"n": ATOM}),
-        Tag("start", 1, f.StepStarted, {"n": ATOM, "attempt": ATOM}),
-        Tag("op", 1, f.OperationApplied, {"n": ATOM, "verb": WORD, "key": WORD, "argument": ARGUMENT, "op_id": WORD}),
-        Tag("tx", 1, f.TransactionApplied, {"n": ATOM, "operations": OPERATIONS, "op_id": WORD}),
-        Tag("once", 1, f.OnceRecorded, {"n": ATOM, "name": WORD, "value": TEXT}),
-        Tag("emit", 1, f.Emitted, {"n": ATOM, "name": WORD, "data": TEXT}),
-        Tag("log", 1, f.Logged, {"n": ATOM, "attempt": ATOM, "level": ATOM, "message": ATOM}),
-        Tag("done", 1, f.StepCompleted, {"n": ATOM, "output": TEXT}),
-        Tag("retry", 1, f.AttemptFailed, {"n": ATOM, "error_type": WORD, "message": ATOM, "due": ATOM}),
-        Tag("fail", 1, f.StepFailed, {"n": ATOM, "error_type": WORD, "message": ATOM}),
-        Tag("cancel", 1, f.StepCancelled, {"n": ATOM}),
-        Tag("cut", 1, f.StepInterrupted, {"n": ATOM, "crashed": ATOM}),
-        Tag("stop", 1, f.RunStopping, {"ending": ATOM, "output": TEXT, "reason": ATOM}),
-        Tag("hook", 1, f.HookScheduled, {"n": ATOM, "step": WORD}),
-        Tag("hooked", 1, f.HookEnded, {"n": ATOM, "output": TEXT, "error_type": WORD, "message": ATOM}),
-        Tag("end", 1, f.RunEnded, {"status": ATOM, "output": TEXT, "reason": ATOM}),
-    )
-}
-"""How each kind of fact is written today."""
-
-OLD: Final[Sequence[Tag]] = ()
-"""Tags of earlier versions, which are read for ever and never written."""
-
 _READ: Final[Mapping[str, Tag]] = {tag.name: tag for tag in (*TAGS.values(), *OLD)}
 _WRITE: Final = {
     kind: (tag.name, [(attrgetter(field), column.write) for field, column in tag.columns.items()])
     for kind, tag in TAGS.items()
 }
-_WRITE_ONE: Final = {kind: attrgetter("at", *tag.columns) for kind, tag in TAGS.items()}
+_WRITE_ONE: Final = {
+    kind: attrgetter("at", *tag.columns) if tag.columns else lambda fact: (fact.at,) for kind, tag in TAGS.items()
+}
 _MARKED: Final = {
     tag.name: [(i, column) for i, column in enumerate(tag.columns.values(), start=1) if column not in (ATOM, WORD)]
     for tag in _READ.values()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field
 
-from .._core.facts import Fact, OperationApplied, StateSeeded, TransactionApplied
+from .._core.facts import ChildEnded, Fact, OperationApplied, StateSeeded, TransactionApplied
 from ..abc import Append, Executor, RunHeader, StoredRun
 from ..errors import JournalError
 from .codec import decode_frame, encode_parts
@@ -115,9 +115,9 @@ def without_values(fact: Fact) -> Fact:
         if fact.argument is None:
             return fact
         return OperationApplied(fact.at, fact.n, fact.verb, fact.key, None, fact.op_id)
-    if isinstance(fact, TransactionApplied):
+    if isinstance(fact, TransactionApplied | ChildEnded):
         operations: list[tuple[str, str, Argument]] = [(verb, key, None) for verb, key, _ in fact.operations]
-        return TransactionApplied(fact.at, fact.n, operations, fact.op_id)
+        return evolve(fact, operations=operations)
     if isinstance(fact, StateSeeded):
         return StateSeeded(fact.at, {})
     return fact

@@ -15,32 +15,16 @@ import pytest
 import trio
 from pytest_trio.plugin import TrioFixture, autojump_clock
 
-from .._authoring.workflow import resolve
 from .._runtime.runtime import Runtime, open_runtime
-from ..errors import DefinitionError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-    from .._authoring.definition import Definition
 
 __all__ = ["autojump_clock", "runtime"]
 
 GRACE_S: Final = 0.0
 """A test that is done waits for nobody."""
-
-
-class _AnyWorkflow(Runtime):
-    """A runtime that learns a workflow when it is started, so that a test needs no list of what it is going to run."""
-
-    def _definition(self, workflow: object) -> Definition:
-        if not isinstance(workflow, str):
-            definition = resolve(workflow)
-            known = self._kernel.definitions.setdefault(definition.workflow_id, definition)
-            if known.target is not definition.target:
-                text = f"this test has run another workflow {definition.workflow_id!r} before; give one another id"
-                raise DefinitionError(text, findings=(text,))
-        return super()._definition(workflow)
 
 
 def _run(
@@ -55,7 +39,8 @@ def _run(
 
 async def _opened() -> AsyncIterator[Runtime]:
     async with open_runtime(shutdown_grace=GRACE_S) as opened:
-        yield _AnyWorkflow(opened._kernel)
+        opened._kernel.learns = True
+        yield opened
 
 
 @pytest.fixture

@@ -66,6 +66,24 @@ SAMPLES: Final[Sequence[Fact]] = (
     f.HookEnded(AT, 9, '{"processed":2}', "", ""),
     f.HookEnded(AT, 9, "", "KeyError", ODD),
     f.RunEnded(AT, "completed", '{"processed":2}', ""),
+    f.StepSuspended(AT, 10, 0, ODD, '{"ask":"\\n"}'),
+    f.StepSuspended(AT, 10, 4, "", "null"),
+    f.StepResumed(AT, 10, '{"yes":true}'),
+    f.StepResumed(AT, 10, ""),
+    f.RunSuspended(AT),
+    f.RunWoken(AT),
+    f.ChildAttached(AT, 4, 17, '["a","b"]', "*", '["total"]'),
+    f.ChildStarted(AT, 4, 1, "Child", '{"region":"é"}'),
+    f.ChildPaused(AT, 4),
+    f.ChildWoken(AT, 4),
+    f.ChildEnded(AT, 4, "completed", "[1]", "", "", [("push", "a", "1"), ("increment", "b", 2), ("pop", "c", None)]),
+    f.ChildEnded(AT, 5, "failed", "null", "RunFailed", ODD, []),
+    f.EventForwarded(AT, ODD, "run-1~4"),
+    f.NodeEntered(AT, 3, "parallel(a, b)", 2, "question", "last", 11, "_branch.3", AT + 5, ODD),
+    f.GroupOpened(AT, 12, ["a", "b", "é c"], "101", False),
+    f.GroupOpened(AT, 12, ["a"], "", True),
+    f.GroupClosed(AT),
+    f.NodeFailed(AT, 15, "foreach(a)", "InputError", ODD),
 )
 """Every kind of fact, with the values at which writers of journals stumble."""
 
@@ -100,7 +118,7 @@ def without_values(fact: Fact) -> Fact:
     """What remains of a fact when its run is over."""
     if isinstance(fact, f.OperationApplied):
         return attrs.evolve(fact, argument=None)
-    if isinstance(fact, f.TransactionApplied):
+    if isinstance(fact, f.TransactionApplied | f.ChildEnded):
         return attrs.evolve(fact, operations=[(verb, key, None) for verb, key, _ in fact.operations])
     return attrs.evolve(fact, values={}) if isinstance(fact, f.StateSeeded) else fact
 

@@ -27,6 +27,7 @@ ERRORS = """
 PROMISED = {
     "actorflow": [
         *ERRORS,
+        *"Graph constant first from_input from_state from_step workflow".split(),
         *"ALL DRAIN MISSING Context Event EventStream Fact Failure Join Limits Rate Retry Run RunDescription".split(),
         *"RunOutcome RunStatus RunStore RunSummary Runtime ScheduledStep Statistics Step StepRecord StepStatus".split(),
         *"Suspension Transaction Wait Workflow open_runtime step tolerate".split(),

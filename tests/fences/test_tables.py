@@ -18,7 +18,7 @@ from actorflow._core.apply import APPLY
 from actorflow._core.commands import COMMANDS
 from actorflow._core.decide import DECIDE
 from actorflow._core.facts import FACTS
-from actorflow.journals.codec import TAGS
+from actorflow.journals.tags import TAGS
 from tests.fences.tree import ROOT, package_files
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from actorflow._core import facts as f
 from actorflow._core.facts import FACTS, Fact
 from actorflow.journals import codec
-from actorflow.journals.codec import TAGS, Tag, decode_frame, encode_frame
+from actorflow.journals.codec import decode_frame, encode_frame
+from actorflow.journals.tags import TAGS, Tag
 from actorflow.journals.columns import ATOM, TEXT, WORD
 from actorflow.testing.journal_samples import AT, SAMPLES, pushes, without_values
 

@@ -13,7 +13,8 @@ from actorflow._core import facts as f
 from actorflow._core.facts import FACTS, Fact
 from actorflow._core.lifecycle import RunStatus
 from actorflow.journals import SqliteJournal
-from actorflow.journals.codec import OLD, TAGS, decode_frame
+from actorflow.journals.codec import decode_frame
+from actorflow.journals.tags import OLD, TAGS
 from actorflow.testing.journal_samples import AT, InlineExecutor, append, header, pushes, without_values
 
 GOLDEN = Path(__file__).parents[1] / "golden"

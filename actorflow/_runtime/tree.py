@@ -1,0 +1,175 @@
+"""A run and the runs below it, as one: where it waits to be resumed, and who of them an event is for.
+
+What lives here: finding the place, and sending the answer there. What does not: what resuming means
+(`_core.decide_child`), one run's own looks (`inspect`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from .._authoring.schema import unstructure
+from .._core import commands as c
+from .._core.lifecycle import RUN_OVER
+from .._core.values import encode, shorten
+from .._ids import child_id
+from ..errors import AmbiguousResume, InputError, NotSuspended, RunOver
+from .inspect import load, open_children, stored_state, suspensions_below
+from .records import own_suspensions
+from .waiting import inspect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._authoring.definition import Definition
+    from .._core.run_state import RunState
+    from .kernel import Kernel
+    from .records import Suspension
+
+T = TypeVar("T")
+
+_ACTIVATION: Final = re.compile(r"\d+(\.\d+)*")
+
+
+async def look_at(kernel: Kernel, run_id: str, look: Callable[[RunState], T]) -> T:
+    """What `look` finds in the state of a run, wherever it is; nothing that is not durable yet."""
+    actor = kernel.find(run_id)
+    if actor is not None and actor.broken is None:
+        return await inspect(actor, look)
+    return look(await stored_state(kernel.journal, await load(kernel.journal, run_id)))
+
+
+async def suspensions_of(kernel: Kernel, run_id: str) -> list[Suspension]:
+    """Where a run and its descendants wait to be resumed."""
+
+    async def look(name: str) -> tuple[list[Suspension], list[str]]:
+        return await look_at(kernel, name, lambda state: (own_suspensions(state), open_children(state)))
+
+    return await suspensions_below(look, run_id)
+
+
+# --- resuming
+
+
+async def resume(kernel: Kernel, run_id: str, data: object, step: str | None, label: str | None) -> None:
+    """The body of `Run.resume`."""
+    for name, value in (("step", step), ("label", label)):
+        if value is not None and not isinstance(value, str):
+            raise InputError(f"resume({name}={shorten(value)}): give text")
+    status, prefix = await look_at(kernel, run_id, lambda state: (state.status, state.prefix))
+    if status in RUN_OVER:
+        raise RunOver(f"run {run_id!r} is over ({status.value}): nothing of it can be resumed", run_id=run_id)
+    if step is not None and _ACTIVATION.fullmatch(step) and step.startswith(prefix):
+        target, n = _place(run_id, step[len(prefix) :])
+        step_id = await _suspended_step(kernel, target, n, step)
+        if label is None or await _label_of(kernel, target, n) == label:
+            await _answer(kernel, target, n, step_id, data)
+            return
+    found = await suspensions_of(kernel, run_id)
+    chosen = [item for item in found if _is_meant(item, step, label)]
+    if not chosen:
+        raise _none(run_id, found, step, label)
+    if len(chosen) > 1:
+        names = tuple(item.activation_id for item in chosen)
+        shown = ", ".join(f"{item.activation_id} ({'.'.join(item.path)})" for item in chosen)
+        raise AmbiguousResume(
+            f"{len(chosen)} steps of run {run_id!r} are suspended: {shown}; name one with step= (its id, path or "
+            "activation id) or label=",
+            run_id=run_id,
+            candidates=names,
+        )
+    (item,) = chosen
+    target, n = _place(run_id, item.activation_id[len(prefix) :])
+    await _answer(kernel, target, n, item.step_id, data)
+
+
+def _place(run_id: str, activation: str) -> tuple[str, int]:
+    """The run in which an activation is, and its number there, from its id below `run_id`."""
+    *calls, number = activation.split(".")
+    for call in calls:
+        run_id = child_id(run_id, int(call))
+    return run_id, int(number)
+
+
+def _is_meant(item: Suspension, step: str | None, label: str | None) -> bool:
+    if label is not None and item.label != label:
+        return False
+    return step is None or step in (item.step_id, ".".join(item.path), item.activation_id)
+
+
+def _none(run_id: str, found: list[Suspension], step: str | None, label: str | None) -> NotSuspended:
+    asked = [f"step={step!r}"] if step is not None else []
+    asked += [f"label={label!r}"] if label is not None else []
+    where = ", ".join(f"{'.'.join(item.path)} ({item.activation_id})" for item in found) or "nothing"
+    what = f"what {' and '.join(asked)} names is not suspended" if asked else "no step is suspended"
+    return NotSuspended(f"run {run_id!r}: {what}; suspended: {where}", run_id=run_id, step_id=step)
+
+
+async def _suspended_step(kernel: Kernel, run_id: str, n: int, name: str) -> str:
+    if await kernel.journal.header(run_id) is None and kernel.find(run_id) is None:
+        raise NotSuspended(f"there is no activation {name} in this run", run_id=run_id)
+
+    def look(state: RunState) -> str:
+        item = state.suspended.get(n)
+        return "" if item is None or item.call else item.step
+
+    step = await look_at(kernel, run_id, look)
+    if not step:
+        raise NotSuspended(f"activation {name} of run {run_id!r} is not suspended", run_id=run_id)
+    return step
+
+
+async def _label_of(kernel: Kernel, run_id: str, n: int) -> str:
+    return await look_at(kernel, run_id, lambda state: state.suspended[n].label if n in state.suspended else "")
+
+
+async def _answer(kernel: Kernel, run_id: str, n: int, step_id: str, data: object) -> None:
+    actor = await kernel.take_up(run_id)
+    if actor is None:
+        raise NotSuspended(f"run {run_id!r} is over", run_id=run_id)
+    step = actor.definition.steps[step_id]
+    what = f"resume data of step {step_id!r}"
+    text = step.resume.check(data, what)
+    kernel.check_payload(text, what)
+    kernel.check_accepting()
+    await actor.ask(c.ResumeStep(n, text))
+
+
+# --- events
+
+
+async def send_event(kernel: Kernel, run_id: str, event: str, data: object) -> bool:
+    """The body of `Run.send_event`: to the run itself if it waits for the event, else to the first descendant that
+    does, else kept in the run. False if the run is over.
+    """
+    actor = await kernel.take_up(run_id)
+    text = _event_text(kernel, actor.definition if actor is not None else None, event, data)
+    if actor is None:
+        return False
+    kernel.check_accepting()
+    if not actor.open_children():
+        await actor.ask(c.SendEvent(event, text))
+        return True
+    if await actor.ask(c.SendEvent(event, text, waited_for=True)):
+        return True
+    todo = actor.open_children()
+    while todo:
+        name = todo.pop(0)
+        waits, below = await look_at(kernel, name, lambda state: (event in state.waits, open_children(state)))
+        todo += below
+        child = await kernel.take_up(name) if waits else None
+        if child is not None:
+            own = _event_text(kernel, child.definition, event, data)
+            if await child.ask(c.SendEvent(event, own, waited_for=True)):
+                return True
+    await actor.ask(c.SendEvent(event, text))
+    return True
+
+
+def _event_text(kernel: Kernel, definition: Definition | None, event: str, data: object) -> str:
+    schema = definition.events.get(event) if definition is not None else None
+    what = f"data of event {event!r}"
+    text = encode(data, unstructure) if schema is None else schema.check(data, what)
+    kernel.check_payload(text, what)
+    return text
