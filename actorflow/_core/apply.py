@@ -173,7 +173,7 @@ def _step_interrupted(state: RunState, fact: f.StepInterrupted) -> None:
     activation = _end_pass(state, fact.n)
     activation.crashes += fact.crashed
     activation.interrupted = True
-    _rearm(state, activation, fact.at, fact.at)
+    _rearm(state, activation, fact.at, activation.due or fact.at)  # in its old place among those that wait
 
 
 def _step_suspended(state: RunState, fact: f.StepSuspended) -> None:
@@ -200,9 +200,11 @@ def _wake(state: RunState, n: int, at: float) -> None:
 
 
 def _child_ended(state: RunState, fact: f.ChildEnded) -> None:
+    by = state.calls[fact.n].by
     child_ended(state, fact)
-    for n in [n for n, activation in state.suspended.items() if activation.call == fact.n]:
-        _wake(state, n, fact.at)
+    waiting = state.suspended.get(by)
+    if waiting is not None and waiting.call == fact.n:
+        _wake(state, by, fact.at)
 
 
 def _drop_suspended(state: RunState, at: float) -> None:
@@ -249,7 +251,9 @@ def _drop_armed(state: RunState, at: float) -> None:
     if state.armed_count:
         dropped: list[Armed | Batch] = [*state.armed.values(), *state.batches]
         state.dropped.extend((item, at) for item in dropped)
-        state.counts[StepStatus.CANCELLED] += state.armed_count
+        waited = state.armed.get(state.flow.current) if state.flow is not None else None
+        hidden = waited is not None and is_internal(waited.step)  # part of the graph, and no step of its author's
+        state.counts[StepStatus.CANCELLED] += state.armed_count - hidden
         state.armed.clear()
         state.firsts.clear()
         state.batches.clear()
@@ -306,7 +310,7 @@ def _node_failed(state: RunState, fact: f.NodeFailed) -> None:
         activation = Activation(fact.n, fact.step, "null", fact.at)
         activation.error_type, activation.message = fact.error_type, fact.message
         _finish(state, activation, StepStatus.FAILED, fact.at, "null")
-        state.failures.append(fact.n)
+        state.failures.insert(0, fact.n)  # it says why the group failed; the members' failures alone did not
 
 
 def _hook_scheduled(state: RunState, fact: f.HookScheduled) -> None:

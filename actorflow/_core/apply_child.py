@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from .._ids import guest_call
 from . import facts as f
 from .apply_store import operate_all
 from .lifecycle import RUN_OVER, RunStatus
@@ -60,7 +59,15 @@ def _child_started(state: RunState, fact: f.ChildStarted) -> int:
     caller = state.live.get(fact.by)
     if caller is not None:
         caller.remember(("child", fact.workflow_id, fact.input, n))
+        note_call(caller, n)
     return n
+
+
+def note_call(caller: Activation, n: int) -> None:
+    """The calls of a step are found through it: of all the calls of a run there may be ten thousand."""
+    if caller.calls is None:
+        caller.calls = []
+    caller.calls.append(n)
 
 
 def _child_paused(state: RunState, fact: f.ChildPaused) -> None:
@@ -82,14 +89,14 @@ def child_ended(state: RunState, fact: f.ChildEnded) -> None:
     call.output, call.error_type, call.message = fact.output, fact.error_type, fact.message
     if fact.operations:
         operate_all(state, fact.n, fact.operations)
-    if state.guests:
-        state.guests = {n: guest for n, guest in state.guests.items() if guest_call(n) != fact.n}
+    for number in state.guests_of.pop(fact.n, ()):
+        del state.guests[number]
     if call.by not in state.live and call.by not in state.suspended and call.by not in state.armed:
         del state.calls[fact.n]  # nobody waits for it any more
 
 
 def _calls_of(state: RunState, activation: Activation) -> list[Call]:
-    return [call for call in state.calls.values() if call.by == activation.n]
+    return [state.calls[n] for n in activation.calls or () if n in state.calls]
 
 
 def forget_calls(state: RunState, activation: Activation) -> None:
@@ -103,7 +110,10 @@ def forget_failed_calls(state: RunState, activation: Activation) -> None:
     """A step will be tried again: children that have completed are its results, those that failed are called anew."""
     gone = {call.n: call for call in _calls_of(state, activation) if call.status is not RunStatus.COMPLETED}
     if gone:
-        activation.log = [entry for entry in activation.log or () if entry[0] != "child" or entry[3] not in gone]
+        log, leg = activation.log or [], activation.leg
+        stays = [entry[0] != "child" or entry[3] not in gone for entry in log]
+        activation.log = [entry for entry, stay in zip(log, stays, strict=True) if stay]
+        activation.leg = sum(stays[:leg])  # what was there at the last resume, without what is gone
         for n, call in gone.items():
             if call.status in RUN_OVER:
                 del state.calls[n]

@@ -40,7 +40,7 @@ def open_group(state: RunState, fact: f.GroupOpened) -> Flow:
     flow = state.flow
     assert flow is not None
     total = len(element_texts(flow.data)) if fact.elements else len(fact.steps)
-    flow.group = Group(fact.first, fact.steps, fact.elements, [None] * total, total)
+    flow.group = Group(fact.first, fact.steps, fact.elements, [None] * total, total, enough=fact.enough)
     flow.current = 0
     return flow
 
@@ -66,7 +66,8 @@ def member_ended(state: RunState, n: int, status: StepStatus, output: str) -> No
         return
     group.left -= 1
     if status is StepStatus.COMPLETED:
-        group.slots[n - group.first] = output
+        if not group.enough or group.succeeded < group.enough:
+            group.slots[n - group.first] = output
         group.succeeded += 1
     elif status is StepStatus.FAILED:
         group.failed += 1

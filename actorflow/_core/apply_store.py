@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from .._ids import guest_call
 from . import facts as f
 from .operations import VERBS
 from .run_state import Activation
@@ -59,6 +60,7 @@ def guest(state: RunState, n: int) -> Activation:
     found = state.guests.get(n)
     if found is None:
         found = state.guests[n] = Activation(n, "", "null", 0.0)
+        state.guests_of.setdefault(guest_call(n), []).append(n)
     return found
 
 

@@ -13,8 +13,9 @@ class NodeEntered:
     """A graph's chain has come to the link `node`, whose name is `name`.
 
     `takes` says what its data is: that of the link before ("data"), the output of the step that ended last ("last"),
-    or the outputs of the group that ended ("group"). `stage` is "question" while the step that decides runs, "body"
-    else. Step `n` (0: none) is armed with the data, for `due`; with an `event`, by that event, until `due`.
+    or the outputs of the group that ended ("group"). `stage` is "question" while the step that decides runs, "fork"
+    where a group opens at once, "body" else. Step `n` (0: none) is armed with the data, for `due`; with an `event`, by
+    that event, until `due`.
     """
 
     at: float
@@ -33,7 +34,8 @@ class NodeEntered:
 class GroupOpened:
     """The members of a group are armed as activations `first`, `first` + 1 …: one per step id in `steps`, or, with
     `elements`, one of the only step per element of the link's data. `runs` has a "1" for each member that runs and a
-    "0" for each that is skipped, or is empty: all run.
+    "0" for each that is skipped, or is empty: all run. `enough` is how many successes the join takes in, 0 for all:
+    what ends behind them, in the same breath, is left out.
     """
 
     at: float
@@ -41,6 +43,7 @@ class GroupOpened:
     steps: list[str]
     runs: str
     elements: bool
+    enough: int
 
 
 @fact

@@ -9,16 +9,19 @@ increments one sum; what overwrites a key makes everything before it on that key
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from attrs import define
 
 from .operations import Argument, Operation
+from .values import MAX_DIGITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_OVERWRITES = frozenset({"set", "delete"})
+_OVERWRITES: Final = frozenset({"set", "delete"})
+_SUM_END: Final = 10**MAX_DIGITS
+"""Where numbers end that a journal can hold: two that are within may add up to one that is not."""
 
 
 def merged(operations: Iterable[Operation], merge: str) -> list[Operation]:
@@ -74,6 +77,8 @@ def _add(found: list[_Change], change: _Change) -> None:
             last.items += change.items
             return
         if change.verb == last.verb == "increment" and type(last.argument) is int and type(change.argument) is int:
-            last.argument += change.argument
-            return
+            total = last.argument + change.argument
+            if -_SUM_END < total < _SUM_END:
+                last.argument = total
+                return
     found.append(change)

@@ -57,6 +57,8 @@ def settle(state: RunState, plan: RunPlan, now: float, record: Record) -> None:
     """Record every fact that is due by itself at `now`, until none is left."""
     while True:
         if state.phase is Phase.OPEN:
+            if state.kept and state.waits:
+                _give_kept(state, now, record)
             _start_due(state, plan, now, record)
             if state.phase is Phase.OPEN:
                 if plan.chain is not None and route(state, plan, now, record):
@@ -81,6 +83,12 @@ def settle(state: RunState, plan: RunPlan, now: float, record: Record) -> None:
             _end(state, now, record)
         else:
             return
+
+
+def _give_kept(state: RunState, now: float, record: Record) -> None:
+    """An event that was kept goes to the wait that is open for it."""
+    for event in [event for event in state.kept if event in state.waits]:
+        record(f.EventTaken(now, event, state.waits[event][0]))
 
 
 def _output(state: RunState) -> str:

@@ -45,7 +45,9 @@ def route(state: RunState, plan: RunPlan, now: float, record: Record) -> bool:
     if flow.group is not None:
         return _join(state, plan, chain[flow.node], flow, flow.group, now, record)
     node = chain[flow.node]
-    if flow.stage == "question":
+    if flow.stage == "fork":  # the facts were cut between the two that stand together
+        _fork(state, plan, node, now, record)
+    elif flow.stage == "question":
         _answered(state, plan, node, flow, now, record)
     elif node.kind is NodeKind.LOOP:
         record(_ask(state, node, flow.node, now, takes="last", round_=flow.iteration))
@@ -62,7 +64,7 @@ def _enter(state: RunState, plan: RunPlan, index: int, now: float, record: Recor
         return
     node = chain[index]
     if node.kind in (NodeKind.PARALLEL, NodeKind.FOREACH):
-        record(f.NodeEntered(now, index, node.name, 1, "body", takes, 0, "", 0.0, ""))
+        record(f.NodeEntered(now, index, node.name, 1, "fork", takes, 0, "", 0.0, ""))
         _fork(state, plan, node, now, record)
     elif node.question and node.kind is not NodeKind.LOOP:
         record(_ask(state, node, index, now, takes=takes))
@@ -108,21 +110,22 @@ def _answered(state: RunState, plan: RunPlan, node: Node, flow: Flow, now: float
     else:
         chosen = set(answer) if isinstance(answer, list) else set()
         runs = "".join("1" if index in chosen else "0" for index in range(len(node.steps)))
-        record(f.GroupOpened(now, state.next_n, list(node.steps), runs, False))
+        record(f.GroupOpened(now, state.next_n, list(node.steps), runs, False, 0))
 
 
 # --- forks and joins
 
 
 def _fork(state: RunState, plan: RunPlan, node: Node, now: float, record: Record) -> None:
+    enough = (node.join.count or 1) if node.join.kind is JoinKind.FIRST else 0
     if node.kind is NodeKind.PARALLEL:
-        record(f.GroupOpened(now, state.next_n, list(node.steps), "", False))
+        record(f.GroupOpened(now, state.next_n, list(node.steps), "", False, enough))
         return
     flow = state.flow
     assert flow is not None
     data: object = decode(flow.data)
     if isinstance(data, list):
-        record(f.GroupOpened(now, state.next_n, [node.steps[0]], "", True))
+        record(f.GroupOpened(now, state.next_n, [node.steps[0]], "", True, enough))
         return
     text = f"$: expected a list, got {shorten(data, 60)}; let the step before {node.name} give one"
     _fail(state, plan, node, now, record, "InputError", text)

@@ -49,6 +49,8 @@ class Activation:
     label = ""
     note = "null"
     """What it handed out with its suspension."""
+    calls: list[int] | None = None
+    """The child runs that it has called, also those that are forgotten."""
     answers: list[str] | None = None
     leg = 0
     """How much of the log was there when it was last resumed: of that, only what is asked again in the same words is
@@ -105,6 +107,7 @@ class Group:
     """The members of a parallel, a branch or a foreach, from the fork to the join.
 
     `slots` has the output of each member that succeeded, None for the others; `left` counts those that have not ended.
+    `enough` successes fill a slot, 0: all.
     """
 
     first: int
@@ -115,6 +118,7 @@ class Group:
     succeeded: int = 0
     failed: int = 0
     closed: bool = False
+    enough: int = 0
 
 
 @define(eq=False)
@@ -192,6 +196,8 @@ class RunState:
     running_calls: int = 0
     guests: dict[int, Activation] = field(factory=dict)
     """Steps of descendants that have written to this store, by their (negative) number, as long as they may again."""
+    guests_of: dict[int, list[int]] = field(factory=dict)
+    """The same numbers, by the call through which they came."""
     flow: Flow | None = None
     path: str = "[]"
     call: int = 0

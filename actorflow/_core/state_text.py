@@ -10,7 +10,9 @@ import json
 from collections import deque
 from typing import TYPE_CHECKING, Final, cast
 
+from .._ids import guest_call
 from . import facts as f
+from .apply_child import note_call
 from .lifecycle import Ending, Phase, RunStatus, StepStatus
 from .run_state import Activation, Armed, Batch, Call, Finished, Flow, Gate, Group, LogEntry, Queued, RunState
 from .store_state import StoreState, Value
@@ -85,8 +87,9 @@ def load_state(run_id: str, text: str) -> RunState:
     for row in found.get("guests", ()):
         activation = _load_activation(row)
         state.guests[activation.n] = activation
+        state.guests_of.setdefault(guest_call(activation.n), []).append(activation.n)
     for row in found.get("calls", ()):
-        state.calls[row[0]] = _load_call(row)
+        _add_call(state, _load_call(row))
     own = found.get("own")
     if own is not None:
         state.own = [(verb, key, _load_argument(argument)) for verb, key, argument in own]
@@ -178,8 +181,16 @@ def _load_call(row: list[str]) -> Call:
     return Call(int(n), int(by), workflow_id, RunStatus(status), output, error_type, message)
 
 
+def _add_call(state: RunState, call: Call) -> None:
+    state.calls[call.n] = call
+    for steps in (state.live, state.suspended, state.armed):
+        caller = steps.get(call.by)
+        if isinstance(caller, Activation):
+            note_call(caller, call.n)
+
+
 _FLOW: Final = ("node", "name", "iteration", "stage", "data", "last", "current", "failed")
-_GROUP: Final = ("first", "steps", "elements", "slots", "left", "succeeded", "failed", "closed")
+_GROUP: Final = ("first", "steps", "elements", "slots", "left", "succeeded", "failed", "closed", "enough")
 
 
 def _flow(flow: Flow | None) -> Row | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -166,7 +167,8 @@ async def _outcome(owner: Pass, call: int, definition: Definition) -> object:
 async def _abandon(actor: RunActor, owner: Pass, call: int) -> None:
     """The step does not want the child any more, by a scope of its own: the child is cancelled and awaited."""
     cancel_calls(actor, [call], "the step that called it was cancelled")
-    with trio.CancelScope(shield=True):  # bounded by the child's own end: it never outlives its caller
+    # Bounded by the child's own end, or by the journal's trouble that stops both.
+    with trio.CancelScope(shield=True), suppress(ActorflowError):
         while (found := actor.state.calls.get(call)) is not None and found.status not in RUN_OVER:
             if owner.stop_reason is not None or actor.broken is not None:
                 return
@@ -267,6 +269,13 @@ def cancel_calls(actor: RunActor, calls: Sequence[int], reason: str) -> None:
             child.tell_control(c.CancelRun(reason))
         else:
             actor.kernel.fetch(child_id(actor.state.run_id, n), c.CancelRun(reason))
+
+
+def tell_again(actor: RunActor, parent: RunActor) -> None:
+    """A child was taken up: if its parent does not know how it stands (after a fork between the two), it is told."""
+    call = parent.state.calls.get(actor.state.call)
+    if call is not None and call.status is not actor.state.status:
+        report(actor, actor.state.status)
 
 
 def report(actor: RunActor, status: RunStatus) -> None:

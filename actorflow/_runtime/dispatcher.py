@@ -48,18 +48,23 @@ class Dispatcher:
         try:
             await self._crank()
         except BaseException as error:
-            if not isinstance(error, trio.Cancelled):  # nobody will answer any more: whoever waits must not hang
-                self._fail_all(error)
+            self._fail_all(error)  # nobody will answer any more: whoever waits, perhaps shielded, must not hang
             raise
         finally:
             self._dead = True
             self._tell_idle()
 
     def _fail_all(self, error: BaseException) -> None:
-        failure = RuntimeClosed(f"the runtime has failed: {type(error).__name__}: {error}")
-        failure.__cause__ = error
+        if isinstance(error, trio.Cancelled):  # from outside the block, if it has not ended
+            failure = RuntimeClosed("the runtime's block was cancelled; unfinished runs go on at the next opening")
+        else:
+            failure = RuntimeClosed(f"the runtime has failed: {type(error).__name__}: {error}")
+            failure.__cause__ = error
         for actor in list(self._kernel.actors.values()):
-            actor.fail(failure)
+            for message in actor.mailbox.drain() if actor.ended else ():
+                actor.answer_late(message)
+            if not actor.ended:
+                actor.fail(failure)
 
     async def _crank(self) -> None:
         while True:
@@ -112,7 +117,10 @@ class Dispatcher:
             actor.queued = False
             if actor.broken is not None:
                 continue
-            if not actor.is_over:
+            if actor.ended:
+                for message in actor.mailbox.drain():
+                    actor.answer_late(message)
+            elif not actor.is_over:
                 actor.turn()
             turned[actor] = None
             if actor.volatile:
@@ -132,7 +140,7 @@ class Dispatcher:
         for actor in turned:
             if actor.broken is None:
                 actor.act()
-            if len(actor.mailbox) and actor.broken is None:
+            if len(actor.mailbox) and actor.broken is None and not actor.is_over:
                 self.wake(actor)
             elif actor.may_rest:
                 kernel.rest(actor)

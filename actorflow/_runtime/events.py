@@ -41,6 +41,11 @@ def kind_of(fact: f.Fact) -> str:
     return _KINDS[type(fact)]
 
 
+_OF_STEPS: Final = (
+    f.StepStarted, f.StepCompleted, f.StepFailed, f.StepCancelled, f.StepSuspended, f.StepResumed, f.AttemptFailed,
+    f.StepInterrupted, f.Emitted, f.Logged, f.OnceRecorded, f.OperationApplied, f.TransactionApplied,
+)  # fmt: skip
+
 _KINDS: Final = {kind: re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower() for kind in f.FACTS}
 
 
@@ -61,6 +66,7 @@ class EventStream:
         self._error: ActorflowError | None = None
         self._reader: trio.lowlevel.Task | None = None
         self._steps: dict[int, str] = {}
+        self._element = ""
 
     def feed(self, first: int, facts: Sequence[f.Fact]) -> None:
         """New facts, numbered from `first`."""
@@ -136,10 +142,15 @@ class EventStream:
             self._steps[n] = step
         if isinstance(fact, f.StepsScheduled):
             self._steps.update(dict.fromkeys(range(fact.first, fact.first + len(fact.payloads)), fact.step))
+        elif isinstance(fact, f.GroupOpened):
+            self._steps.update(enumerate(fact.steps, fact.first))
+            self._element = fact.steps[0] if fact.elements else ""
 
     def _event(self, seq: int, fact: f.Fact) -> Event:
         self._learn(fact)
         step = getattr(fact, "step", "") or self._steps.get(getattr(fact, "n", 0))
+        if not step and isinstance(fact, _OF_STEPS):
+            step = self._element  # how many elements there are stands in the data, not in the fact
         if isinstance(fact, f.StepCompleted | f.StepFailed | f.StepCancelled):
             self._steps.pop(fact.n, None)
         at = moment(fact.at)

@@ -99,12 +99,14 @@ class Cuts:
         return found
 
 
-async def stored_state(journal: Journal, stored: StoredRun, plan: RunPlan | None = None) -> RunState:
-    """`rebuild`, with what the run has inherited."""
+async def stored_state(
+    journal: Journal, stored: StoredRun, plan: RunPlan | None = None, *, cuts: Cuts | None = None
+) -> RunState:
+    """`rebuild`, with what the run has inherited; `cuts` is shared by those who look at many children."""
     header = stored.header
     above: Mapping[str, Value] = {}
     if header.parent_id and stored.snapshot is None and header.status not in RUN_OVER:
-        above = await Cuts(journal).of(header.parent_id, stored.facts)
+        above = await (cuts or Cuts(journal)).of(header.parent_id, stored.facts)
     return rebuild(stored, plan, inherited=above)
 
 
@@ -223,10 +225,11 @@ async def describe_stored(journal: Journal, run_id: str) -> RunDescription:
     """`Run.describe()` of a stored run."""
     stored = await load(journal, run_id)
     children = await journal.headers(parent_id=run_id)
-    state = await stored_state(journal, stored)
+    cuts = Cuts(journal)
+    state = await stored_state(journal, stored, cuts=cuts)
 
     async def look(name: str) -> tuple[list[Suspension], list[str]]:
-        found = state if name == run_id else await stored_state(journal, await load(journal, name))
+        found = state if name == run_id else await stored_state(journal, await load(journal, name), cuts=cuts)
         return own_suspensions(found), open_children(found)
 
     found = await suspensions_below(look, run_id)
@@ -248,7 +251,13 @@ async def suspensions_below(
     found: list[Suspension] = []
     todo = [run_id]
     while todo:
-        own, children = await look(todo.pop())
+        name = todo.pop()
+        try:
+            own, children = await look(name)
+        except JournalCorrupt:
+            if name == run_id:
+                raise
+            continue  # a damaged child is its own trouble: it says so itself
         found += own
         todo += reversed(children)
     return found

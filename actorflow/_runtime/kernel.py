@@ -279,11 +279,29 @@ class Kernel:
         for instrument in self.instruments:
             instrument.committed(facts, len(appends), seconds)
 
+    def tree(self, root: RunActor) -> list[RunActor]:
+        """A run and those of its descendants that are in memory, parents first."""
+        below: dict[RunActor, list[RunActor]] = {}
+        for actor in (*self.actors.values(), *self.resting.values()):
+            if actor.parent is not None:  # by this link: what the state says of a call may never become durable
+                below.setdefault(actor.parent, []).append(actor)
+        found = [root]
+        for actor in found:
+            found += below.get(actor, ())
+        return found
+
     def broken(self, actor: RunActor, error: ActorflowError) -> None:
-        """The journal refused the facts of a run: it stops here, and goes on when writing works again."""
-        LOG.error("run %s stops: %s", actor.state.run_id, error)
-        actor.fail(error)
-        self.broken_runs[actor.state.run_id] = error
+        """The journal refused the facts of a run: it stops here, and goes on when writing works again; so do the runs
+        above and below it, which wait for each other.
+        """
+        root = actor
+        while root.parent is not None:
+            root = root.parent
+        for found in self.tree(root):
+            if found.broken is None:
+                LOG.error("run %s stops: %s", found.state.run_id, error)
+                found.fail(error)
+                self.broken_runs[found.state.run_id] = error
         if self.repair is not None:
             self.repair.set()
 

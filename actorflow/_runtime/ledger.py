@@ -124,7 +124,7 @@ class Ledger:
         LOG.warning("lost update: %s", error)
 
     def _rule(self, command: c.Command, now: float, origin: Pass | None = None) -> object:
-        if isinstance(command, c.FinishStep) and origin is not None:
+        if isinstance(command, c.FinishStep | c.SuspendStep) and origin is not None:
             return self._finish(command, now, origin)
         if isinstance(command, c.StartChild):
             return self._call(command, now)
@@ -157,7 +157,7 @@ class Ledger:
                 reply = written
         return reply
 
-    def _finish(self, command: c.FinishStep, now: float, origin: Pass) -> object:
+    def _finish(self, command: c.FinishStep | c.SuspendStep, now: float, origin: Pass) -> object:
         """The success of a step is a failure if a call that it did not wait for has failed, or if what it had
         buffered for its success does not fit any more.
         """
@@ -242,8 +242,8 @@ class Ledger:
 
     def append(self) -> Append | None:
         """What the next commit has to keep of this run, or None."""
-        if not self.outbox and self.header is not None:
-            return None
+        if not self.outbox and (self.header is not None or not self.state.seq):
+            return None  # nothing new, or a child that has not begun
         header = self._new_header()
         changed = header if header is not self.header else None
         self.header = header

@@ -16,7 +16,7 @@ from .._core.lifecycle import Phase
 from .._core.replay import Replay
 from .._core.values import decode
 from .._ids import HOOK_CANCEL, HOOK_ERROR, HOOKS, activation_id
-from ..errors import RunOver, StepTimeout
+from ..errors import InputError, RunOver, StepTimeout
 from .buffer import Buffer
 from .children import is_final
 from .context import Context
@@ -53,6 +53,7 @@ class Pass:
     replay: Replay | None = None
     suspension: c.SuspendStep | None = None
     """What the step has asked to be suspended with: from then on it ends as suspended, unless it fails."""
+    is_hopeless = False
     suspends = 0
     """How often the step has called `suspend` in this pass."""
     guests: dict[str, Guest] | None = None
@@ -146,7 +147,11 @@ class Pass:
         elif step.payload.kind is None:
             data = decode(activation.payload)
         else:
-            data = step.payload.structure(activation.payload, self._what("payload"))
+            try:
+                data = step.payload.structure(activation.payload, self._what("payload"))
+            except InputError:
+                self.is_hopeless = True  # the same data will never fit
+                raise
         if step.offload is Offload.THREAD:
             call = run_in_thread(self, data)
         else:
@@ -226,6 +231,7 @@ class Pass:
             and not isinstance(error, retry.never_on)
             and not isinstance(error, RunOver)
             and not is_final(error)
+            and not self.is_hopeless
         )
         return c.FailStep(n, error_type, message, retryable, self.actor.kernel.clock.dice())
 

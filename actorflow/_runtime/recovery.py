@@ -16,6 +16,7 @@ from .._core import react
 from .._core.lifecycle import RUN_OVER, Phase, RunStatus
 from .._ids import child_id
 from ..errors import ActorflowError, DefinitionError, RuntimeClosed
+from .children import tell_again
 from .inspect import Cuts, load, rebuild
 from .supervisor import RunActor
 
@@ -128,6 +129,8 @@ async def take_up(kernel: Kernel, run_id: str, *, crashed: bool = True, cuts: Cu
     if found is not None:  # somebody else was quicker
         return None if found.ended else found
     actor = revive(kernel, stored, crashed=crashed, parent=parent, inherited=above)
+    if parent is not None:
+        tell_again(actor, parent)
     for call in list(actor.state.calls.values()):
         if call.status is RunStatus.RUNNING:
             await take_up(kernel, child_id(run_id, call.n), crashed=crashed, cuts=cuts)
@@ -145,20 +148,20 @@ async def take_up_all(kernel: Kernel, unrecovered: dict[str, ActorflowError]) ->
         await trio.lowlevel.checkpoint()
 
 
-async def look_at_suspended(kernel: Kernel, unrecovered: dict[str, ActorflowError]) -> None:
+async def look_at_suspended(kernel: Kernel, unrecovered: dict[str, ActorflowError] | None) -> None:
     """Suspended runs stay in the journal: they are counted, and those that time will wake have an alarm set.
 
-    `unrecovered` gets those of workflows that this runtime does not know.
+    `unrecovered` gets those of workflows that this runtime does not know; None: they are counted, and left alone.
     """
     after: str | None = None
+    found = {} if unrecovered is None else unrecovered
     while True:
         page = await kernel.journal.headers(statuses=[RunStatus.SUSPENDED], limit=PAGE, after=after)
-        for header in page:
-            if header.workflow_id not in kernel.definitions:
-                try:
-                    definition_for(kernel, header)
-                except ActorflowError as error:
-                    unrecovered[header.run_id] = error
+        for header in page if unrecovered is not None else ():
+            try:
+                definition_for(kernel, header)
+            except ActorflowError as error:
+                found[header.run_id] = error
             else:
                 kernel.set_alarm(header.run_id, header.wake_at)
         kernel.suspended += len(page)
@@ -179,21 +182,34 @@ async def repair(kernel: Kernel) -> None:
         await trio.sleep(pause)
         pause = min(2 * pause, REPAIR_MAX_S)
         for run_id in list(kernel.broken_runs):
-            await _repair_one(kernel, run_id)
+            if run_id in kernel.broken_runs:
+                await _repair_tree(kernel, run_id)
         await kernel.dispatcher.idle()
 
 
-async def _repair_one(kernel: Kernel, run_id: str) -> None:
-    actor = kernel.find(run_id)
-    if actor is not None and actor.passes:
-        return  # its steps have not ended yet
+async def _repair_tree(kernel: Kernel, run_id: str) -> None:
+    """A run goes on together with those above and below it, which have stopped with it."""
+    root = kernel.find(run_id)
+    while root is not None and root.parent is not None:
+        root = root.parent
+    actors = kernel.tree(root) if root is not None else []
+    if any(actor.passes for actor in actors):
+        return  # their steps have not ended yet
+    stopped: dict[str, RunActor | None] = {actor.state.run_id: actor for actor in actors}
+    stopped = stopped or {run_id: None}
     try:
-        kernel.actors.pop(run_id, None)
-        if await kernel.journal.header(run_id) is not None:
-            await take_up(kernel, run_id, crashed=False)
-        del kernel.broken_runs[run_id]
+        for name in stopped:
+            await kernel.journal.header(name)  # is there anybody to ask?
+        for name in stopped:
+            kernel.actors.pop(name, None)
+            kernel.resting.pop(name, None)
+        for name in stopped:
+            if await kernel.journal.header(name) is not None:
+                await take_up(kernel, name, crashed=False)
+            kernel.broken_runs.pop(name, None)
     except RuntimeClosed:
         raise
     except ActorflowError:
-        if actor is not None:
-            kernel.actors[run_id] = actor
+        for name, actor in stopped.items():
+            if actor is not None and kernel.find(name) is None:
+                kernel.actors[name] = actor

@@ -321,9 +321,10 @@ class _Block(AbstractAsyncContextManager[Runtime]):
             kernel.start_services(nursery)
             nursery.start_soon(recovery.repair, kernel, name="actorflow repair")
             kernel.take_up = runtime._take_up
+            # Counted before anything goes on: a run that is suspended meanwhile counts itself.
+            await recovery.look_at_suspended(kernel, runtime._unrecovered if self._recover else None)
             if self._recover:
                 await recovery.take_up_all(kernel, runtime._unrecovered)
-                await recovery.look_at_suspended(kernel, runtime._unrecovered)
             inbox.start(runtime, nursery)
         except BaseException as error:
             if await self._leave(type(error), error, error.__traceback__):

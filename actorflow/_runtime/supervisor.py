@@ -28,7 +28,7 @@ from .mailbox import Mailbox, Message, Read, afresh
 from .passes import Pass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from .._authoring.definition import Definition
     from .._core.operations import Argument

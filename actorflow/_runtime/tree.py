@@ -15,7 +15,7 @@ from .._core.lifecycle import RUN_OVER
 from .._core.values import encode, shorten
 from .._ids import child_id
 from ..errors import AmbiguousResume, InputError, NotSuspended, RunOver
-from .inspect import load, open_children, stored_state, suspensions_below
+from .inspect import Cuts, load, open_children, stored_state, suspensions_below
 from .records import own_suspensions
 from .waiting import inspect
 
@@ -32,19 +32,20 @@ T = TypeVar("T")
 _ACTIVATION: Final = re.compile(r"\d+(\.\d+)*")
 
 
-async def look_at(kernel: Kernel, run_id: str, look: Callable[[RunState], T]) -> T:
+async def look_at(kernel: Kernel, run_id: str, look: Callable[[RunState], T], *, cuts: Cuts | None = None) -> T:
     """What `look` finds in the state of a run, wherever it is; nothing that is not durable yet."""
     actor = kernel.find(run_id)
     if actor is not None and actor.broken is None:
         return await inspect(actor, look)
-    return look(await stored_state(kernel.journal, await load(kernel.journal, run_id)))
+    return look(await stored_state(kernel.journal, await load(kernel.journal, run_id), cuts=cuts))
 
 
 async def suspensions_of(kernel: Kernel, run_id: str) -> list[Suspension]:
     """Where a run and its descendants wait to be resumed."""
+    cuts = Cuts(kernel.journal)
 
     async def look(name: str) -> tuple[list[Suspension], list[str]]:
-        return await look_at(kernel, name, lambda state: (own_suspensions(state), open_children(state)))
+        return await look_at(kernel, name, lambda state: (own_suspensions(state), open_children(state)), cuts=cuts)
 
     return await suspensions_below(look, run_id)
 

@@ -15,7 +15,7 @@ from .options import read_json, shared_options
 
 if TYPE_CHECKING:
     from .. import Run, Suspension
-    from ..abc import Journal, RunHeader
+    from ..abc import RunHeader
     from ..errors import ActorflowError
     from .driving import Driven
     from .finding import Target
@@ -43,32 +43,29 @@ def resume(run_id: str, step: str | None, label: str | None, data: str | None, j
         return run
 
     request = {"kind": "resume", "step": step, "label": label, "data": value}
-    from ..errors import ActorflowError
-    from .failures import AnswerError
+    from .failures import AnswerError, leaves
 
     try:
         return _act(run_id, request, go_on, done="resumed", journal=journal, as_json=as_json)
-    except (ActorflowError, AnswerError) as error:
-        kind = error.error if isinstance(error, AnswerError) else type(error).__name__
-        if kind not in ("NotSuspended", "AmbiguousResume", "RunOver"):
+    except Exception as error:
+        (first, *others) = leaves(error)
+        kind = first.error if isinstance(first, AnswerError) else type(first).__name__
+        if others or kind not in ("NotSuspended", "AmbiguousResume", "RunOver"):
             raise
-        status, suspensions = _places(run_id, journal)
         from .resuming import refusal
 
+        status, suspensions = _places(run_id, journal)
         text = refusal(run_id, status, suspensions, step=step, label=label, journal=journal)
         raise AnswerError(kind, text) from error
 
 
 def _places(run_id: str, journal: str) -> tuple[str, list[Suspension]]:
     """The status of a run, and where it and the runs below it are suspended now."""
-    from .._runtime.inspect import describe_stored
     from .opening import read_journal
+    from .tree import read_tree
 
-    async def read(reader: Journal) -> tuple[str, list[Suspension]]:
-        about = await describe_stored(reader, run_id)
-        return about.status.value, list(about.suspensions)
-
-    return read_journal(journal, read)
+    about = read_journal(journal, lambda reader: read_tree(reader, run_id)).description
+    return about.status.value, list(about.suspensions)
 
 
 @click.command()

@@ -90,9 +90,7 @@ def _run_line(tree: RunTree) -> Text:
 
 def _step_line(step: StepRecord, suspended: Suspension | None, wait: Wait | None, timer: Timer | None) -> Text:
     line = _line(f"{step.activation_id}  {printable(step.step_id)}  ", _status(step.status.value))
-    told = []
-    if suspended is not None:
-        told.append(_asked(suspended))
+    told = [] if suspended is None else _asked(suspended)
     if wait is not None:
         told.append(_awaited(wait))
     if timer is not None:
@@ -110,10 +108,9 @@ def _step_line(step: StepRecord, suspended: Suspension | None, wait: Wait | None
     return line
 
 
-def _asked(one: Suspension) -> str:
-    label = "" if one.label is None else f"label {_json(one.label)}"
-    payload = "" if one.payload is None else f"payload {_json(one.payload)}"
-    return "  ".join(filter(None, (label, payload)))
+def _asked(one: Suspension) -> list[str]:
+    told = [("label", one.label), ("payload", one.payload)]
+    return [f"{name} {_json(value)}" for name, value in told if value is not None]
 
 
 def _awaited(wait: Wait) -> str:
@@ -126,7 +123,7 @@ def _json(value: object) -> str:
 
 
 def _time(moment: datetime | None) -> str:
-    return "-" if moment is None else moment.astimezone().isoformat(sep=" ", timespec="seconds")
+    return "-" if moment is None else f"{moment.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _line(*parts: str | tuple[str, str]) -> Text:

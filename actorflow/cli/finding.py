@@ -16,6 +16,8 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard, cast
 
+from attrs import evolve
+
 from .. import Workflow
 from .._authoring.graph import Graph
 from .._authoring.workflow import resolve
@@ -54,7 +56,17 @@ def find_workflow(target: str) -> Target:
         if _is_workflow(value):
             raise
         raise _error(f"{target}: {error}; workflows of {place}: {_listed(_workflows_of(module))}") from error
-    return cast("Target", value)
+    workflow = cast("Target", value)
+    if isinstance(workflow, Graph):
+        _remember(workflow, module, name)
+    return workflow
+
+
+def _remember(graph: Graph, module: ModuleType, name: str) -> None:
+    """Make this place the graph's source, if it has none: it was made by a function, or stands in a class."""
+    definition = graph.definition()
+    if not definition.source and module.__file__:
+        graph._definition = evolve(definition, source=f"{os.path.abspath(module.__file__)}:{name}")
 
 
 def find_recorded(source: str, workflow_id: str) -> Target:

@@ -35,6 +35,8 @@ def command_line(verb: str, run_id: str, *options: str, journal: str) -> str:
 
 def address(one: Suspension, among: Sequence[Suspension]) -> str:
     """The shortest `--step` that means this suspension alone: its step, its path, else its activation."""
+    if one.step_id.replace(".", "").isdigit():  # it would be taken for an activation
+        return one.activation_id
     if Counter(other.step_id for other in among)[one.step_id] == 1:
         return one.step_id
     # A path of one step is that step's id, which means all of its namesakes.
@@ -59,16 +61,22 @@ def how_to_resume(run_id: str, suspensions: Sequence[Suspension], *, journal: st
     return "\n".join(lines)
 
 
+def _is_at(one: Suspension, step: str | None) -> bool:
+    return step is None or step in (one.step_id, ".".join(one.path), one.activation_id)
+
+
 def refusal(
     run_id: str, status: str, suspensions: Sequence[Suspension], *, step: str | None, label: str | None, journal: str
 ) -> str:
     """Why `resume` with this step and label found nothing, or too much, to resume, and what to type instead."""
-    wanted = " ".join(
-        [*([] if step is None else [f"step {step!r}"]), *([] if label is None else [f"with label {label!r}"])]
-    )
     if not suspensions:
         look = command_line("show", run_id, journal=journal)
         return f"nothing in run {run_id!r} is suspended (it is {status}); see: {look}"
     places = "1 place" if len(suspensions) == 1 else f"{len(suspensions)} places"
-    fault = f"{wanted} does not name exactly one of them" if wanted else "say which one is meant"
+    fault = "say which one is meant"
+    if step is not None or label is not None:
+        options = [("--step", step), ("--label", label)]
+        wanted = " ".join(f"{option} {shlex.quote(name)}" for option, name in options if name is not None)
+        meant = [one for one in suspensions if (label is None or one.label == label) and _is_at(one, step)]
+        fault = f"{wanted} means {len(meant) or 'none'} of them"
     return f"run {run_id!r} is suspended in {places}: {fault}\n" + how_to_resume(run_id, suspensions, journal=journal)

@@ -16,11 +16,12 @@ from attrs import frozen
 
 from .. import RunDescription
 from .._core import facts as f
+from .._core.durations import moment
 from .._core.lifecycle import RUN_OVER
 from .._core.run_state import Activation, Batch
 from .._ids import activation_id, child_id
-from .._runtime.inspect import describe_stored, load, rebuild
-from .._runtime.records import summary, when
+from .._runtime.inspect import Cuts, describe_state, load, rebuild
+from .._runtime.records import own_suspensions, summary
 from ..errors import ActorflowError
 from .opening import output_stored
 from .output import plain
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .._core.run_state import RunState
+    from .._core.store_state import Value
     from ..abc import Journal, RunHeader
 
 __all__ = ["RunTree", "Timer", "document_of", "family", "read_tree"]
@@ -40,7 +42,7 @@ class Timer:
 
     activation_id: str
     step_id: str
-    due: datetime | None
+    due: datetime
 
 
 @frozen(kw_only=True)
@@ -58,24 +60,33 @@ class RunTree:
     children: tuple[RunTree, ...]
 
 
-async def read_tree(reader: Journal, run_id: str) -> RunTree:
-    """The run and everything below it; `RunNotFound` if there is none, `JournalCorrupt` if it is damaged itself."""
-    description = await describe_stored(reader, run_id)
-    over = description.status in RUN_OVER
-    timers = () if over else tuple(_timers(rebuild(await load(reader, run_id))))
-    headers = sorted(await reader.headers(parent_id=run_id), key=lambda header: header.created)
+async def read_tree(reader: Journal, run_id: str, cuts: Cuts | None = None) -> RunTree:
+    """The run and everything below it; `RunNotFound` if there is none, `JournalCorrupt` if it is damaged itself.
+
+    `cuts` is shared by the children of one run: it has read what they inherit.
+    """
+    stored = await load(reader, run_id)
+    header = stored.header
+    above: Mapping[str, Value] = {}
+    if header.parent_id and stored.snapshot is None and header.status not in RUN_OVER:
+        above = await (cuts or Cuts(reader)).of(header.parent_id, stored.facts)
+    state = rebuild(stored, inherited=above)
+    rows = sorted(await reader.headers(parent_id=run_id), key=lambda row: row.created)
+    shared = Cuts(reader)
+    children = [await _read_child(reader, row, shared) for row in rows]
+    below = [one for child in children for one in child.description.suspensions]
     return RunTree(
-        description=description,
+        description=describe_state(state, header, children=rows, suspensions=[*own_suspensions(state), *below]),
         output=await output_stored(reader, run_id),
-        timers=tuple(sorted(timers, key=lambda timer: (timer.due, timer.activation_id))),
-        callers=await _callers(reader, run_id) if headers else {},
-        children=tuple([await _read_child(reader, header) for header in headers]),
+        timers=() if state.status in RUN_OVER else tuple(sorted(_timers(state), key=lambda timer: timer.due)),
+        callers=await _callers(reader, run_id) if rows else {},
+        children=tuple(children),
     )
 
 
-async def _read_child(reader: Journal, header: RunHeader) -> RunTree:
+async def _read_child(reader: Journal, header: RunHeader, cuts: Cuts) -> RunTree:
     try:
-        return await read_tree(reader, header.run_id)
+        return await read_tree(reader, header.run_id, cuts)
     except ActorflowError as error:  # of this run alone: the rest of the tree can be shown
         bare = RunDescription(**attrs.asdict(summary(header), recurse=False), recovery_error=error)
         return RunTree(description=bare, output=None, timers=(), callers={}, children=())
@@ -103,7 +114,7 @@ def _timers(state: RunState) -> Iterator[Timer]:
             numbers, step, due, asked = range(item.n, item.n + 1), item.step, item.due, item.at
         if due > asked:  # what was due at once only waits for its turn
             for n in numbers:
-                yield Timer(activation_id=activation_id(state.prefix, n), step_id=step, due=when(due))
+                yield Timer(activation_id=activation_id(state.prefix, n), step_id=step, due=moment(due))
 
 
 def document_of(tree: RunTree) -> dict[str, object]:

@@ -147,7 +147,12 @@ TAGS: Final[Mapping[type, Tag]] = {
                 "event": WORD,
             },
         ),
-        Tag("fork", 1, f.GroupOpened, {"first": ATOM, "steps": TEXTS, "runs": ATOM, "elements": ATOM}),
+        Tag(
+            "fork",
+            1,
+            f.GroupOpened,
+            {"first": ATOM, "steps": TEXTS, "runs": ATOM, "elements": ATOM, "enough": ATOM},
+        ),
         Tag("shut", 1, f.GroupClosed, {}),
         Tag("unmet", 1, f.NodeFailed, {"n": ATOM, "step": WORD, "error_type": WORD, "message": ATOM}),
     )

@@ -80,8 +80,8 @@ SAMPLES: Final[Sequence[Fact]] = (
     f.ChildEnded(AT, 5, "failed", "null", "RunFailed", ODD, []),
     f.EventForwarded(AT, ODD, "run-1~4"),
     f.NodeEntered(AT, 3, "parallel(a, b)", 2, "question", "last", 11, "_branch.3", AT + 5, ODD),
-    f.GroupOpened(AT, 12, ["a", "b", "é c"], "101", False),
-    f.GroupOpened(AT, 12, ["a"], "", True),
+    f.GroupOpened(AT, 12, ["a", "b", "é c"], "101", False, 0),
+    f.GroupOpened(AT, 12, ["a"], "", True, 2),
     f.GroupClosed(AT),
     f.NodeFailed(AT, 15, "foreach(a)", "InputError", ODD),
 )

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from actorflow import Suspension
+from actorflow.cli.resuming import address
 from tests.cli.calls import Call, Called, Leave, Spawn
 
 FLOWS = '''
@@ -190,7 +192,7 @@ def test_each_printed_command_resumes_one_place(call: Call, name: str) -> None:
         == {
             "pair": {"approve": {"approve": 0}, "budget": {"budget": 1}},
             "fan": [0, 1],
-            "twins": {"one": {"approve": 0}, "approve": {"approve": 1}},
+            "twins": {"one": {"approve": 1}, "approve": {"approve": 0}},
         }[name]
     )
 
@@ -202,6 +204,13 @@ def test_several_places_and_no_step_is_wrong_use(call: Call) -> None:
     assert (called.code, called.out) == (2, "")
     assert "suspended in 2 places: say which one is meant" in called.err
     assert commands(called.err) == printed
+
+
+def test_of_many_places_the_first_are_told(call: Call) -> None:
+    """Beyond twenty places the commands end with the one that shows them all."""
+    told = begin(call, "fan", list(range(25))).out
+    assert len(commands(told)) == 20
+    assert told.splitlines()[-1] == "  … and 5 more: actorflow show r-1 --json"
 
 
 def test_a_label_names_a_place(call: Call) -> None:
@@ -314,3 +323,21 @@ def test_a_live_owner_resumes_its_run(call: Call, spawn: Spawn) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert json.loads(out)["output"] == {"boss": 1, "clerk": 2, "free": True}
+
+
+@pytest.mark.parametrize(
+    ("places", "addresses"),
+    [
+        ([("1", ("a",)), ("2", ("b",))], ["a", "b"]),
+        ([("1", ("a",)), ("2", ("a",))], ["1", "2"]),
+        ([("1", ("a",)), ("2.1", ("x", "a")), ("3.1", ("y", "a"))], ["1", "x.a", "y.a"]),
+        ([("1.1", ("x", "a")), ("2.1", ("x", "a")), ("3", ("b",))], ["1.1", "2.1", "b"]),
+        ([("1", ("7",)), ("2", ("1.2",))], ["1", "2"]),
+    ],
+)
+def test_a_place_has_the_shortest_address_that_means_it_alone(
+    places: list[tuple[str, tuple[str, ...]]], addresses: list[str]
+) -> None:
+    """A step is named by its id, else by its path, else by its activation; never by an id that looks like one."""
+    among = [Suspension(activation_id=name, step_id=path[-1], path=path) for name, path in places]
+    assert [address(one, among) for one in among] == addresses

@@ -8,7 +8,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import trio
 
+from actorflow import open_runtime
+from actorflow.cli.finding import find_workflow
 from tests.cli.calls import Call, Spawn
 
 FLOWS = """
@@ -62,14 +65,8 @@ class Waits(Workflow):
         await ctx.suspend()
 
 
-@step
-async def pause(data, ctx: Context):
-    await ctx.suspend()
-
-
 sleeper = workflow("sleeper").sleep(86400).commit()
 listener = workflow("listener").wait_for_event("go", timeout=3600).commit()
-resting = workflow("resting").parallel([sleeper, listener, pause]).commit()
 
 
 class Many(Workflow):
@@ -84,7 +81,7 @@ class Many(Workflow):
 """
 
 
-DAMAGE = "UPDATE frames SET crc = crc + 1 WHERE run = (SELECT key FROM runs WHERE id = ?)"
+DAMAGE = "UPDATE frames SET crc = crc + 1 WHERE run = (SELECT key FROM runs WHERE run_id = ?)"
 WORDS = {"outer", "middle", "inner", "fetch", "ask", "suspended", "completed"}
 
 
@@ -100,10 +97,10 @@ def begin(call: Call, name: str, data: object = 7) -> None:
     assert called.code == 3, called.err
 
 
-def drawn(text: str) -> list[str]:
+def drawn(text: str, run_id: str = "r-1") -> list[str]:
     """The lines of the tree: those below the table that have the run, or a branch."""
     lines = text.splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith("r-1  "))
+    first = next(number for number, line in enumerate(lines) if line.startswith(f"{run_id}  "))
     last = next((number for number, line in enumerate(lines) if line.startswith("to resume")), len(lines))
     return [line.rstrip() for line in lines[first:last]]
 
@@ -211,11 +208,20 @@ def test_waits_and_timers_are_shown(call: Call) -> None:
 
 def test_waits_and_sleeps_of_a_graph_are_shown(call: Call) -> None:
     """What a graph waits for has a line of its own, without the name of a hidden step."""
-    begin(call, "resting")
-    lines = drawn(call("show", "r-1").out)
-    assert len([line for line in lines if "sleeps until 2" in line]) == 1
-    assert len([line for line in lines if "waits for event 'go' until 2" in line]) == 1
-    assert [line for line in lines if " _" in line] == []
+
+    async def begin_to_rest() -> None:
+        graphs = [find_workflow(f"trees.py:{name}") for name in ("sleeper", "listener")]
+        async with open_runtime(graphs, journal="sqlite:actorflow.db", shutdown_grace=0) as runtime:
+            for number, graph in enumerate(graphs, 1):
+                run = await runtime.start(graph, run_id=f"r-{number}")
+                while not [fact for fact in await run.history() if fact.kind == "node-entered"]:
+                    await trio.lowlevel.checkpoint()
+
+    trio.run(begin_to_rest)
+    sleeping, listening = (drawn(call("show", name).out, name) for name in ("r-1", "r-2"))
+    assert [len(lines) for lines in (sleeping, listening)] == [2, 2]
+    assert "1  sleeps until 2" in sleeping[1]
+    assert "1  waits for event 'go' until 2" in listening[1]
 
 
 def test_what_is_open_is_shown_before_what_is_done(call: Call) -> None:

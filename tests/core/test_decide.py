@@ -83,8 +83,16 @@ def test_a_run_that_is_over_refuses_or_ignores_every_command(command: type) -> N
         c.CancelRun: c.CancelRun("late"),
         c.Bail: c.Bail(1, "1"),
         c.Tick: c.Tick(),
+        c.SuspendStep: c.SuspendStep(1),
+        c.ResumeStep: c.ResumeStep(1, "1"),
+        c.StartChild: c.StartChild(1, "W", "null", lambda values: None),
+        c.ReportChild: c.ReportChild(1, RunStatus.COMPLETED),
+        c.ClaimEvent: c.ClaimEvent("e", "run~1"),
     }
-    late = (c.Unschedule, c.FinishStep, c.FailStep, c.DropStep, c.FinishHook, c.CancelRun, c.Bail, c.Tick)
+    late: tuple[type, ...] = (
+        c.Unschedule, c.FinishStep, c.FailStep, c.DropStep, c.FinishHook, c.CancelRun, c.Bail, c.Tick,
+        c.SuspendStep, c.ReportChild, c.ClaimEvent,
+    )  # fmt: skip
     if command in late:
         assert machine.do(samples[command]) == []
     else:
@@ -219,6 +227,7 @@ def test_an_event_is_kept_for_a_wait_and_given_once() -> None:
         c.ScheduleMany(1, "a", ["1"], T0),
         c.OpenWait(1, "a", "1", "e", 0.0, ""),
         c.SendEvent("e", "1"),
+        c.StartChild(1, "W", "null", lambda values: None),
     ],
 )
 def test_a_run_that_is_ending_takes_no_new_steps(command: c.Command) -> None:

@@ -25,13 +25,14 @@ from actorflow._core.lifecycle import (
     RunStatus,
     StepStatus,
 )
-from actorflow._core.policies import DRAIN, Join, JoinKind, Limits
+from actorflow._core.plan import NodeKind
+from actorflow._core.policies import DRAIN, Join, JoinKind, Limits, first
 from actorflow._core.react import HOOK_OF, pending, wake_at
 from actorflow._core.state_text import dump_state, load_state
 from actorflow._core.values import encode
-from actorflow._ids import HOOKS
+from actorflow._ids import HOOKS, guest
 from actorflow.errors import ActorflowError
-from tests.core.machine import START_RUN, STEPS, Machine, check_books, check_fold, plan_of
+from tests.core.machine import START_RUN, STEPS, Machine, chain_plan, check_books, check_fold, link, plan_of
 
 # --- the tables
 
@@ -95,10 +96,12 @@ OPERATIONS: tuple[tuple[str, Any], ...] = (
 )
 KINDS = (
     "schedule schedule many wait event operate operate transact once emit log unschedule finish finish finish buffered "
-    "fail fail drop interrupt cancel bail tick tick"
+    "fail fail drop interrupt cancel bail tick tick suspend suspend resume resume child child report report guest claim"
 ).split()
 RARE = ("cancel", "bail")
-ENDS = ("finish", "buffered", "fail", "drop", "interrupt")
+ENDS = ("finish", "buffered", "fail", "drop", "interrupt", "suspend")
+ARMS = ("schedule", "many", "wait", "unschedule", "buffered")
+NEWS = (RunStatus.SUSPENDED, RunStatus.RUNNING, RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED)
 ASKS = st.tuples(st.sampled_from(KINDS), st.integers(0, 1 << 16), st.integers(0, 1 << 16), st.booleans())
 Ask = tuple[str, int, int, bool]
 
@@ -145,6 +148,19 @@ def work_of(machine: Machine, kind: str, x: int, y: int, flag: bool) -> c.Comman
             return c.Log(n, 1, 20, "line")
         case "unschedule":
             return c.Unschedule(pick(sorted(state.armed), x))
+        case "resume":
+            return c.ResumeStep(pick(sorted(state.suspended), x), encode(y))
+        case "child" if n:
+            return c.StartChild(n, "Child", encode(x % 3), lambda values: len(values))
+        case "report":
+            gives = [operation(x + i, y + i) for i in range(y % 3)]
+            return c.ReportChild(pick(sorted(state.calls), x), pick(NEWS, y), encode(y), operations=gives)
+        case "guest" if state.open_calls:
+            call = pick([m for m in sorted(state.calls) if state.calls[m].status not in RUN_OVER], x)
+            verb, key, argument = operation(x, y)
+            return c.Operate(guest(f"{call}.{1 + y % 3}"), verb, key, argument, "named" if y % 7 == 0 else "")
+        case "claim":
+            return c.ClaimEvent(pick(EVENTS, x), "run~9")
         case "cancel":
             return c.CancelRun("enough")
         case "bail":
@@ -164,7 +180,10 @@ def end_of(machine: Machine, kind: str, n: int, x: int, flag: bool) -> c.Command
         return c.FinishHook(n, "", "Oops", "it broke") if kind == "fail" else c.FinishHook(n, encode(x) if flag else "")
     match kind:
         case "finish":
-            return c.FinishStep(n, encode(x))
+            return c.FinishStep(n, encode([*range(x % 4)] if flag and state.flow is not None else x))
+        case "suspend" if n not in state.live or state.phase is not Phase.HOOK:
+            waits_for = [m for m, call in state.calls.items() if call.by == n and call.status not in RUN_OVER]
+            return c.SuspendStep(n, pick(waits_for, x), "label" if flag else "", encode(x))
         case "buffered":
             schedules = [c.Schedule(n, "a", "1", 0.0), c.ScheduleMany(n, "gated", ["1", "2"], 0.5)]
             schedules.append(c.Schedule(n, "tough", "null", 0.0, "one"))
@@ -180,9 +199,12 @@ def end_of(machine: Machine, kind: str, n: int, x: int, flag: bool) -> c.Command
 def command_for(machine: Machine, ask: Ask) -> c.Command:
     """The command that `ask` means in this state of the run."""
     kind, x, y, flag = ask
+    graph = machine.plan.chain is not None
     if kind in RARE and x % 6:
-        kind = "many"
-    if kind in ENDS and machine.state.open_steps == 1 and x % 8:
+        kind = "tick" if graph else "many"
+    if graph and kind in ARMS:
+        kind = "finish"  # in a graph nobody but the chain arms a step
+    if not graph and kind in ENDS and machine.state.open_steps == 1 and x % 8:
         kind = "many"  # a run that ends at once shows little
     if kind in ENDS:
         return end_of(machine, kind, pick(sorted(machine.state.live), y), x, flag)
@@ -200,9 +222,10 @@ def play(machine: Machine, ask: Ask) -> tuple[list[f.Fact], object]:
         reply = type(error)
         if isinstance(command, c.FinishStep):  # what was buffered does not fit: the shell fails the pass
             machine.tell(c.FailStep(command.n, type(error).__name__, str(error), ask[3], 0.5))
-    if isinstance(command, c.FinishStep | c.FailStep | c.DropStep | c.InterruptStep | c.FinishHook):
+    if isinstance(command, c.FinishStep | c.FailStep | c.DropStep | c.InterruptStep | c.FinishHook | c.SuspendStep):
         n = command.n
-        for late in (c.FinishStep(n, "1"), c.FailStep(n, "E", "", True, 0.5), c.DropStep(n), c.FinishHook(n, "1")):
+        late_news = (c.FinishStep(n, "1"), c.FailStep(n, "E", "", True, 0.5), c.DropStep(n), c.FinishHook(n, "1"))
+        for late in (*late_news, c.SuspendStep(n)):
             assert decide(machine.state, machine.plan, late, machine.now).facts == ()
     machine.settle()
     return machine.facts[count:], reply
@@ -210,19 +233,40 @@ def play(machine: Machine, ask: Ask) -> tuple[list[f.Fact], object]:
 
 JOINS = st.sampled_from([DRAIN, Join(JoinKind.ALL), Join(JoinKind.TOLERATE, 1), Join(JoinKind.TOLERATE, None, 0.5)])
 HOOK_SETS = st.sets(st.sampled_from(sorted(HOOKS))).map(frozenset)
+GROUP_JOINS = JOINS | st.sampled_from([first(1), first(2)])
+MEMBERS = st.lists(st.sampled_from(STEPS), min_size=1, max_size=4, unique=True)
+ONE = st.sampled_from(STEPS)
+LINKS = st.one_of(
+    ONE.map(lambda step: link(NodeKind.STEP, step)),
+    st.builds(lambda steps, join: link(NodeKind.PARALLEL, *steps, join=join), MEMBERS, GROUP_JOINS),
+    MEMBERS.map(lambda steps: link(NodeKind.BRANCH, *steps, question="_which")),
+    st.builds(
+        lambda step, join, bound: link(NodeKind.FOREACH, step, join=join, concurrency=bound),
+        ONE,
+        GROUP_JOINS,
+        st.sampled_from([None, 1, 2]),
+    ),
+    ONE.map(lambda step: link(NodeKind.LOOP, step, question="_again")),
+    st.sampled_from([0.0, 2.0]).map(lambda delay: link(NodeKind.SLEEP, "_sleep", delay_s=delay)),
+    st.just(link(NodeKind.SLEEP, "_sleep", question="_until")),
+    st.sampled_from([None, 3.0]).map(lambda wait: link(NodeKind.EVENT, "_event", event=EVENTS[0], timeout_s=wait)),
+)
 
 
 @st.composite
 def plans(draw: Any, room: int | None = None) -> Any:
-    """Plans of every join, with and without hooks, with little and much room."""
+    """Plans of classes and of graphs, of every join, with and without hooks, with little and much room."""
     join = draw(JOINS)
     crashes = draw(st.sampled_from([2, 100]))
-    return plan_of(
-        join=join,
-        hooks=draw(HOOK_SETS),
-        max_live_steps=room or draw(st.sampled_from([1, 3, 1000])),
-        limits=Limits(crashes_per_step=crashes, keys=draw(st.sampled_from([2, 10]))),
-    )
+    options: Any = {
+        "join": join,
+        "hooks": draw(HOOK_SETS),
+        "max_live_steps": room or draw(st.sampled_from([1, 3, 1000])),
+        "limits": Limits(crashes_per_step=crashes, keys=draw(st.sampled_from([2, 10]))),
+    }
+    if draw(st.booleans()):
+        return plan_of(**options)
+    return chain_plan(*draw(st.lists(LINKS, min_size=1, max_size=4)), **options)
 
 
 @pytest.mark.rule("C1", "C6", "A5")
@@ -254,6 +298,12 @@ def test_every_random_run_can_be_brought_to_its_end(plan: Any, asks: Any) -> Non
             break
         if state.live:
             play(machine, ("finish", 0, 0, False))
+            continue
+        if state.open_calls:
+            machine.do(c.ReportChild(machine.account.open_calls()[0], RunStatus.COMPLETED))
+            continue
+        if state.suspended:
+            machine.do(c.ResumeStep(min(state.suspended), "true"))
             continue
         due = wake_at(state, plan)
         machine.now = max(machine.now, due)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actorflow._core.durations import MAX_DELAY_S
-from actorflow._core.policies import ALL, DRAIN, Join, JoinKind, Limits, Rate, Retry, tolerate
+from actorflow._core.policies import ALL, DRAIN, Join, JoinKind, Limits, Rate, Retry, first, tolerate
 from actorflow.errors import DefinitionError
 
 NAN = float("nan")
@@ -41,6 +41,16 @@ def test_a_bad_option_is_refused_by_name(make: Any, options: dict[str, Any]) -> 
     assert len(caught.value.findings) == 1
     for name, value in list(options.items())[-1:]:
         assert f"{name}={value!r}" in str(caught.value) or f"{name}=({value!r},)" in str(caught.value) or name == "on"
+
+
+@pytest.mark.rule("C6")
+@pytest.mark.parametrize("count", [0, -1, True, 1.0, "1", None])
+def test_a_bad_count_of_first_is_refused(count: Any) -> None:
+    """It is a whole number of successes, at least one; the default is one."""
+    with pytest.raises(DefinitionError, match=r"whole number") as caught:
+        first(count)
+    assert caught.value.findings == (f"first({count!r}): give a whole number, at least 1",)
+    assert (first(), first(3)) == (Join(JoinKind.FIRST, 1), Join(JoinKind.FIRST, 3))
 
 
 def test_exceptions_may_be_given_as_one_a_list_or_a_tuple() -> None:

@@ -39,7 +39,7 @@ WORDS: dict[Move, str] = {
     (RunStatus.SUSPENDED, RunStatus.CANCELLED): "cancel",
     (StepStatus.PENDING, StepStatus.RUNNING): "due, and there is a place",
     (StepStatus.PENDING, StepStatus.CANCELLED): "cancel of the handle, its group or the run",
-    (StepStatus.PENDING, StepStatus.SKIPPED): "not needed any more",
+    (StepStatus.PENDING, StepStatus.SKIPPED): "no condition chose it",
     (StepStatus.PENDING, StepStatus.FAILED): "a wait past its timeout, or too many crashes",
     (StepStatus.RUNNING, StepStatus.PENDING): "retry, or the process died",
     (StepStatus.RUNNING, StepStatus.SUSPENDED): "suspend, or its child run is suspended",

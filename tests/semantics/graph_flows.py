@@ -14,7 +14,7 @@ from attrs import define, field
 
 from actorflow import Context, Run, RunOutcome, RunStatus, Runtime, Step, StepRecord, open_runtime, step
 
-LONG = 1e6
+LONG = 1e9
 """Seconds of virtual time after which a run that has not settled hangs."""
 
 
@@ -122,6 +122,14 @@ class Meter:
             self.live -= 1
 
 
+@asynccontextmanager
+async def opened(workflows: Sequence[object], **options: Any) -> AsyncIterator[Runtime]:
+    """A runtime that ends with an error, instead of never, when a run in it hangs: on virtual time only."""
+    with trio.fail_after(LONG):
+        async with open_runtime(workflows, **options) as runtime:
+            yield runtime
+
+
 async def settle(
     graph: object,
     data: object = None,
@@ -131,12 +139,11 @@ async def settle(
     act: Callable[[Run], Awaitable[object]] | None = None,
 ) -> RunOutcome:
     """Run a graph in a runtime of its own and return how it ended; `act` is done with the run once it is started."""
-    with trio.fail_after(LONG):
-        async with open_runtime([graph], journal=journal) as runtime:
-            run = await runtime.start(graph, data, initial_state=initial_state)
-            if act is not None:
-                await act(run)
-            return await run.wait()
+    async with opened([graph], journal=journal) as runtime:
+        run = await runtime.start(graph, data, initial_state=initial_state)
+        if act is not None:
+            await act(run)
+        return await run.wait()
 
 
 async def output_of(graph: object, data: object = None, **options: Any) -> Any:
@@ -159,13 +166,6 @@ def statuses(outcome: Any) -> dict[str, list[str]]:
     return {name: sorted(record.status.value for record in found) for name, found in records(outcome).items()}
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, every: float = 0.001) -> None:
-    """Return once it holds, looking again and again on virtual time."""
-    with trio.fail_after(LONG):
-        while not await condition():  # noqa: ASYNC110 - what is waited for has no event of its own
-            await trio.sleep(every)
-
-
 async def reached_or_over(reached: trio.Event, run: Run) -> None:
     """Return when a step set the event, or else when the run settled without it: a bug must not become a hang."""
     async with trio.open_nursery() as nursery:
@@ -183,20 +183,13 @@ async def cut_off(
     graph: object, data: object, url: str, reached: trio.Event, *, also: Sequence[object] = (), **options: Any
 ) -> None:
     """Start the run "r", and close the runtime without grace once a step has set `reached`."""
-    with trio.fail_after(LONG):
-        async with open_runtime([graph, *also], journal=url, shutdown_grace=0) as runtime:
-            run = await runtime.start(graph, data, run_id="r", **options)
-            await reached_or_over(reached, run)
+    async with opened([graph, *also], journal=url, shutdown_grace=0) as runtime:
+        run = await runtime.start(graph, data, run_id="r", **options)
+        await reached_or_over(reached, run)
 
 
 async def taken_up(graph: object, url: str, *, also: Sequence[object] = ()) -> RunOutcome:
     """Open the journal again, and see the run "r" to its settlement."""
-    with trio.fail_after(LONG):
-        async with open_runtime([graph, *also], journal=url) as runtime:
-            assert runtime.unrecovered == {}
-            return await (await runtime.get_run("r")).wait()
-
-
-async def handle(runtime: Runtime, run_id: str = "r") -> Run:
-    """The run of that id."""
-    return await runtime.get_run(run_id)
+    async with opened([graph, *also], journal=url) as runtime:
+        assert runtime.unrecovered == {}
+        return await (await runtime.get_run("r")).wait()

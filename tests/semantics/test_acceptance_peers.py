@@ -96,38 +96,6 @@ async def test_ten_thousand_increments_of_a_thousand_branches(journal: str) -> N
         assert await runtime.run(Counting) == 10_000
 
 
-@pytest.mark.rule("E2")
-@pytest.mark.parametrize("levels", [1, 2, 3])
-async def test_what_was_inherited_does_not_come_back_twice(
-    levels: int, journal: str, autojump_clock: MockClock
-) -> None:
-    """A list and a counter go down through nested workflows, each of which adds one of its own, and come up whole."""
-
-    @step(id="own")
-    async def own(data, ctx: Context):
-        await ctx.run_store.push("items", data)
-        await ctx.run_store.increment("n")
-        return f"{data}+"
-
-    @step(id="begin")
-    async def begin(data, ctx: Context):
-        await ctx.run_store.push("items", "a")
-        await ctx.run_store.increment("n")
-        return "child"
-
-    inner: Graph | None = None
-    for level in range(levels):
-        builder = workflow(f"level-{level}").then(own)
-        inner = (builder if inner is None else builder.then(inner, merge_state=True)).commit()
-    assert inner is not None
-    graph = workflow("w").then(begin).then(inner, merge_state=True).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
-        run = await runtime.start(graph, initial_state={"items": ["init"], "n": 10})
-        outcome = await run.wait()
-    assert outcome.state["items"] == ["init", "a", *("child" + "+" * level for level in range(levels))]
-    assert outcome.state["n"] == 10 + 1 + levels
-
-
 @pytest.mark.rule("F2", "C3")
 async def test_thirty_that_end_in_the_same_instant_are_thirty_records(journal: str) -> None:
     """Let go together by one barrier, all of them are in the journal, each with its own result."""
@@ -428,7 +396,10 @@ async def test_ten_thousand_appends_cost_what_they_are(tmp_path: Path) -> None:
         keep_state = True
 
         async def start(self, data, ctx: Context):
-            for _ in range(10_000):
+            await ctx.schedule_many("append", range(50))
+
+        async def append(self, data, ctx: Context):
+            for _ in range(200):
                 await ctx.run_store.push("items", "x" * 200)
 
     async with open_runtime([Appending], journal=f"sqlite:{tmp_path / 'runs.db'}") as runtime:
@@ -460,9 +431,9 @@ async def test_runs_cancelled_at_random_moments_leave_nothing(seed: int, autojum
 
     nested = workflow("nested").foreach(leaf, concurrency=None).commit()
     graph = workflow("w").map(lambda data, ctx: [data, data]).foreach(nested, concurrency=None).commit()
+    before = trio.lowlevel.current_statistics().tasks_living
     with trio.fail_after(LONG_S):
         async with open_runtime([graph]) as runtime:
-            before = trio.lowlevel.current_statistics().tasks_living
             runs = [await runtime.start(graph, [0.0, 0.1, 0.5]) for _ in range(300)]
 
             async def end(run: object, pause: float) -> None:
@@ -475,7 +446,7 @@ async def test_runs_cancelled_at_random_moments_leave_nothing(seed: int, autojum
                     nursery.start_soon(end, run, random.random() * 0.7)
             await trio.testing.wait_all_tasks_blocked()
             assert runtime.statistics().live_runs == runtime.statistics().live_steps == 0
-            assert trio.lowlevel.current_statistics().tasks_living - before < 150  # those kept for the next branches
+    assert trio.lowlevel.current_statistics().tasks_living == before
     assert strange == []
 
 
@@ -522,7 +493,7 @@ async def test_every_stream_ends_with_the_end_of_its_run(how: str, sqlite_url: s
 @pytest.mark.slow
 @pytest.mark.rule("B12")
 async def test_many_runs_leave_no_memory_behind(sqlite_url: str) -> None:
-    """Two batches of 400 runs in one process: nothing is live afterwards, and the second has added next to none."""
+    """Two batches of 150 runs in one process: nothing is live afterwards, and the second has added next to none."""
 
     @step
     async def work(data, ctx: Context):
@@ -533,7 +504,7 @@ async def test_many_runs_leave_no_memory_behind(sqlite_url: str) -> None:
     async with open_runtime([graph], journal=sqlite_url) as runtime:
 
         async def batch() -> int:
-            for _ in range(400):
+            for _ in range(150):
                 await runtime.run(graph, [1, 2, 3])
             gc.collect()
             return tracemalloc.get_traced_memory()[0]
@@ -546,7 +517,7 @@ async def test_many_runs_leave_no_memory_behind(sqlite_url: str) -> None:
         finally:
             tracemalloc.stop()
         assert runtime.statistics().live_runs == 0
-    assert second - first < 400 * 500  # half of the smallest item of each run, let alone its steps
+    assert second - first < 150 * 500  # half of the smallest item of each run, let alone its steps
 
 
 @pytest.mark.rule("D6", "C5", "A7")

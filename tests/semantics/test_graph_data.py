@@ -34,7 +34,6 @@ from actorflow import (
     from_input,
     from_state,
     from_step,
-    open_runtime,
     step,
     workflow,
 )
@@ -45,6 +44,7 @@ from tests.semantics.graph_flows import (
     giving,
     kind,
     kinds,
+    opened,
     output_of,
     records,
     settle,
@@ -191,7 +191,7 @@ FORMAT = workflow("format", input=Message, output=Summary, state=Progress).then(
 @pytest.mark.parametrize("data", [Message("hello"), {"text": "hello"}], ids=["instance", "json"])
 async def test_a_typed_graph(data: object, journal: str, autojump_clock: MockClock) -> None:
     """Instances or JSON go in, instances reach the steps and come out, and the final state is JSON."""
-    async with open_runtime([FORMAT], journal=journal) as runtime:
+    async with opened([FORMAT], journal=journal) as runtime:
         run = await runtime.start(FORMAT, data, initial_state=Progress(shared_counter=1))
         assert await run.result() == Summary([Formatted("HELLO")], 2)
         outcome = await run.wait()
@@ -205,9 +205,9 @@ async def test_a_typed_graph(data: object, journal: str, autojump_clock: MockClo
 
 async def test_output_is_typed_after_reopening(sqlite_url: str, autojump_clock: MockClock) -> None:
     """The output of a run that ended in an earlier runtime is typed all the same."""
-    async with open_runtime([FORMAT], journal=sqlite_url) as runtime:
+    async with opened([FORMAT], journal=sqlite_url) as runtime:
         await runtime.run(FORMAT, Message("a"), run_id="r")
-    async with open_runtime([FORMAT], journal=sqlite_url) as runtime:
+    async with opened([FORMAT], journal=sqlite_url) as runtime:
         assert await (await runtime.get_run("r")).result() == Summary([Formatted("A")], 1)
 
 
@@ -227,7 +227,7 @@ async def test_output_is_typed_after_reopening(sqlite_url: str, autojump_clock: 
 )
 async def test_input_that_does_not_fit_the_graph(data: object, path: str, autojump_clock: MockClock) -> None:
     """`start` raises, names the path, and the run id stays free."""
-    async with open_runtime([FORMAT]) as runtime:
+    async with opened([FORMAT]) as runtime:
         with pytest.raises(InputError) as caught:
             await runtime.start(FORMAT, data, run_id="r")
         assert path in str(caught.value)
@@ -246,7 +246,7 @@ async def test_the_first_steps_annotation_checks_what_the_graph_does_not(autojum
         ran.append(data)
 
     graph = workflow("untyped").then(typed).commit()
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         try:
             outcome = await (await runtime.start(graph, {"text": 5})).wait()
         except InputError as error:
@@ -483,7 +483,7 @@ async def test_conditions_and_mappings_may_be_annotated(autojump_clock: MockCloc
         .map(text)
         .commit()
     )
-    assert await output_of(graph, Message("a", 7)) == {"text": "x"}
+    assert await output_of(graph, Message("a", 7)) == Formatted("x")
 
 
 # ------------------------------------------------------------------------------------------------ state
@@ -526,7 +526,7 @@ async def test_initial_state_and_defaults(initial: object, journal: str, autojum
 async def test_bad_initial_state(initial: object, path: str, autojump_clock: MockClock) -> None:
     """A required field without a value, one that does not fit and an unknown one are refused at the start."""
     graph = workflow("needs", state=Needs).then(giving("g", 1)).commit()
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         with pytest.raises((InputError, StateKeyError)) as caught:
             await runtime.start(graph, initial_state=initial, run_id="r")
         assert path in str(caught.value)
@@ -545,7 +545,7 @@ async def test_initial_state_is_copied(autojump_clock: MockClock) -> None:
 
     graph = workflow("copies", state=Progress).then(work).commit()
     initial = Progress(["init"])
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         assert await runtime.run(graph, run_id="a", initial_state=initial) == ["init", "a"]
         assert await runtime.run(graph, run_id="b", initial_state=initial) == ["init", "b"]
     assert initial == Progress(["init"])

@@ -15,7 +15,6 @@ from actorflow import (
     RunOutcome,
     RunStatus,
     StepFailed,
-    open_runtime,
     step,
     workflow,
 )
@@ -26,6 +25,7 @@ from tests.semantics.graph_flows import (
     failing,
     giving,
     kinds,
+    opened,
     output_of,
     saying,
     settle,
@@ -84,7 +84,7 @@ async def run_to_hook(
         await body(ctx)
 
     graph = workflow("hooked").then(work).on_complete(on_complete).on_error(on_error).on_cancel(on_cancel).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         run = await runtime.start(graph)
         if hook == "cancel":
             await live.wait()
@@ -238,7 +238,7 @@ async def test_a_hooks_output_that_does_not_fit(autojump_clock: MockClock) -> No
         return {"total": "many"}
 
     graph = workflow("lies", output=Total).then(giving("g", Total(1))).on_complete(lies).commit()
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         run = await runtime.start(graph)
         outcome = await run.wait()
         record = f"{await run.history()!r} {await run.describe()!r}"
@@ -316,7 +316,7 @@ async def test_cancel_hooks_of_children_come_first(autojump_clock: MockClock) ->
     inner = workflow("inner").then(sleeper).on_cancel(noting("inner")).commit()
     middle = workflow("middle").then(inner).on_cancel(noting("middle")).commit()
     graph = workflow("outer").then(middle).on_cancel(noting("outer")).commit()
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         run = await runtime.start(graph)
         await live.wait()
         await run.cancel("all of it")
@@ -388,7 +388,7 @@ async def test_no_hook_is_called_for_a_suspension(autojump_clock: MockClock) -> 
         return await ctx.suspend({"question": data})
 
     graph = workflow("asks").then(ask).then(adding("plus")).on_complete(on_complete).commit()
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         run = await runtime.start(graph, 1)
         outcome = await run.wait()
         assert (outcome.status, calls) == (RunStatus.SUSPENDED, [])

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from actorflow import Context, Retry, RunStatus, Workflow, from_step, open_runtime, step, workflow
+from actorflow import Context, Retry, RunStatus, Workflow, from_step, step, workflow
 from actorflow.journals import MemoryJournal
 from actorflow.testing import Crash, Fault, FaultyJournal, SimulatedCrash
 from tests.semantics.graph_flows import (
@@ -19,6 +19,7 @@ from tests.semantics.graph_flows import (
     failing,
     kind,
     kinds,
+    opened,
     output_of,
     records,
     saying,
@@ -322,7 +323,7 @@ async def test_cancel_ends_an_endless_loop(where: str, autojump_clock: MockClock
         return True
 
     graph = workflow("endless").do_while(body, more).commit()
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         run = await runtime.start(graph)
         while len(rounds) < 5:  # noqa: ASYNC110 - the loop has no event of its own
             await trio.sleep(0 if where == "between" else 0.5)
@@ -411,17 +412,16 @@ async def test_a_crash_at_every_write_of_a_loop(fault: Fault, autojump_clock: Mo
         journal = FaultyJournal(disk, {n: fault})
         with trio.move_on_after(LONG):
             try:
-                async with open_runtime([graph], journal=journal, shutdown_grace=0) as runtime:
+                async with opened([graph], journal=journal, shutdown_grace=0) as runtime:
                     await (await runtime.start(graph, 0, run_id="r")).wait()
             except SimulatedCrash:
                 pass
         if not journal.failed:
             assert n > 5
             return
-        with trio.fail_after(LONG):
-            async with open_runtime([graph], journal=disk) as runtime:
-                outcome = await (await runtime.start(graph, 0, run_id="r")).wait()
-                assert (outcome.output, kind(outcome.error)) == ("3end", "None")
-                assert outcome.state in ({"iterations": [1, 2, 3]}, {})
-                assert len([record for record in outcome.steps if record.step_id == "body"]) == 3
+        async with opened([graph], journal=disk) as runtime:
+            outcome = await (await runtime.start(graph, 0, run_id="r")).wait()
+            assert (outcome.output, kind(outcome.error)) == ("3end", "None")
+            assert outcome.state in ({"iterations": [1, 2, 3]}, {})
+            assert len([record for record in outcome.steps if record.step_id == "body"]) == 3
     pytest.fail("the writes never end")

@@ -15,10 +15,10 @@ import trio
 from attrs import define, field
 from trio.testing import MockClock
 
-from actorflow import Context, Retry, RunStatus, open_runtime, step, workflow
+from actorflow import Context, Retry, RunStatus, step, workflow
 from actorflow.journals import MemoryJournal
 from actorflow.testing import Crash, FaultyJournal, SimulatedCrash
-from tests.semantics.graph_flows import LONG, Boom, settle
+from tests.semantics.graph_flows import Boom, opened, settle
 
 Model = Callable[[Any], Any]
 SIZE = 997
@@ -184,16 +184,14 @@ async def test_random_graphs_over_crashes(seed: int, autojump_clock: MockClock) 
     disk = MemoryJournal(durable=True)
     for _ in range(8):
         journal = FaultyJournal(disk, {chance.randint(1, 25): Crash(written=chance.random() < 0.5)})
-        with trio.fail_after(LONG):
-            try:
-                async with open_runtime([graph], journal=journal, shutdown_grace=0) as runtime:
-                    await (await runtime.start(graph, seed, run_id="r")).wait()
-            except SimulatedCrash:
-                pass
-    with trio.fail_after(LONG):
-        async with open_runtime([graph], journal=disk) as runtime:
-            assert runtime.unrecovered == {}
-            outcome = await (await runtime.start(graph, seed, run_id="r")).wait()
+        try:
+            async with opened([graph], journal=journal, shutdown_grace=0) as runtime:
+                await (await runtime.start(graph, seed, run_id="r")).wait()
+        except SimulatedCrash:
+            pass
+    async with opened([graph], journal=disk) as runtime:
+        assert runtime.unrecovered == {}
+        outcome = await (await runtime.start(graph, seed, run_id="r")).wait()
     assert outcome.status is RunStatus.COMPLETED, outcome.failures
     assert outcome.output == model(seed)
 
@@ -204,14 +202,12 @@ async def test_random_graphs_over_closings(seed: int, sqlite_url: str, autojump_
     """Closed and opened again every few seconds of its life, the run ends as the model says."""
     _, graph, model = made(seed)
     for life in range(10):
-        with trio.fail_after(LONG):
-            async with open_runtime([graph], journal=sqlite_url, shutdown_grace=0) as runtime:
-                run = await runtime.start(graph, seed, run_id="r")
-                with trio.move_on_after(1.5 + life):
-                    await run.wait()
-    with trio.fail_after(LONG):
-        async with open_runtime([graph], journal=sqlite_url) as runtime:
-            assert (await (await runtime.start(graph, seed, run_id="r")).wait()).output == model(seed)
+        async with opened([graph], journal=sqlite_url, shutdown_grace=0) as runtime:
+            run = await runtime.start(graph, seed, run_id="r")
+            with trio.move_on_after(1.5 + life):
+                await run.wait()
+    async with opened([graph], journal=sqlite_url) as runtime:
+        assert (await (await runtime.start(graph, seed, run_id="r")).wait()).output == model(seed)
 
 
 @pytest.mark.slow
@@ -220,10 +216,9 @@ async def test_random_graphs_over_closings(seed: int, sqlite_url: str, autojump_
 async def test_random_graphs_forked_everywhere(seed: int, autojump_clock: MockClock) -> None:
     """Forked at every fact of its history, each fork of a run that kept its state gives the same output."""
     _, graph, model = made(seed, keep_state=True)
-    with trio.fail_after(LONG):
-        async with open_runtime([graph]) as runtime:
-            origin = await runtime.start(graph, seed)
-            assert await origin.result() == model(seed)
-            facts = await origin.history()
-            for fact in facts[:: max(1, len(facts) // 30)]:
-                assert await (await origin.fork(at=fact.seq)).result() == model(seed), fact
+    async with opened([graph]) as runtime:
+        origin = await runtime.start(graph, seed)
+        assert await origin.result() == model(seed)
+        facts = await origin.history()
+        for fact in facts[:: max(1, len(facts) // 30)]:
+            assert await (await origin.fork(at=fact.seq)).result() == model(seed), fact

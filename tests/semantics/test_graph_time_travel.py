@@ -19,7 +19,6 @@ from actorflow import (
     StepRecord,
     Workflow,
     from_step,
-    open_runtime,
     step,
     workflow,
 )
@@ -29,6 +28,7 @@ from tests.semantics.graph_flows import (
     adding,
     giving,
     kinds,
+    opened,
     records,
     saying,
     statuses,
@@ -61,7 +61,7 @@ class Trace:
         """How often each step ran in this run, and in its children."""
         found: Counter[object] = Counter()
         for (run_id, name), count in self.ran.items():
-            if run_id == run.run_id or run_id.startswith(f"{run.run_id}/"):
+            if run_id == run.run_id or run_id.startswith(f"{run.run_id}~"):
                 found[name] += count
         return dict(found)
 
@@ -78,7 +78,7 @@ async def test_fork_before_a_step_of_a_chain(journal: str, autojump_clock: MockC
     """The fork has the outputs and the state from before the step, runs the step and the rest, and nothing earlier."""
     trace = Trace()
     graph = workflow("chain").then(trace.step("a")).then(trace.step("b", gated=True)).then(trace.step("c")).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, ">", run_id="origin")
         await trace.reached[0].wait()
         fork = await origin.fork(before="b", run_id="fork")
@@ -94,7 +94,7 @@ async def test_fork_before_the_first_step_begins_anew(journal: str, autojump_clo
     """Before the first step there is nothing: all of it runs, with the origin's input."""
     trace = Trace()
     graph = workflow("chain").then(trace.step("a")).then(trace.step("b", gated=True)).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, ">")
         await trace.reached[0].wait()
         fork = await origin.fork(before="a")
@@ -108,7 +108,7 @@ async def test_fork_at_the_last_fact(journal: str, autojump_clock: MockClock) ->
     """A copy of the run as it stands: what is done is done, what is live runs again there, its effects count once."""
     trace = Trace()
     graph = workflow("chain").then(trace.step("a")).then(trace.step("b", gated=True)).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, ">")
         await trace.reached[0].wait()
         await trio.sleep(1)
@@ -141,7 +141,7 @@ async def test_fork_at_every_fact(journal: str, autojump_clock: MockClock) -> No
         .then(trace.step("z", gated=True))
         .commit()
     )
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, run_id="origin")
         await trace.reached[0].wait()
         await trio.sleep(1)
@@ -153,7 +153,7 @@ async def test_fork_at_every_fact(journal: str, autojump_clock: MockClock) -> No
         assert most == {"a": 1, "e": 2, "p": 1, "i": 1, "l": 2, "z": 1}
         for fork in forks:
             outcome = await fork.wait()
-            assert (outcome.status, outcome.output) == (RunStatus.COMPLETED, "yllz")
+            assert (outcome.status, outcome.output) == (RunStatus.COMPLETED, "yllz"), (outcome.failures, fork)
             assert sorted(outcome.state["seen"], key=str) == sorted(ended.state["seen"], key=str)
             assert [name for name, count in trace.of(fork).items() if count > most[name]] == []
     assert len(forks) > 10
@@ -166,7 +166,7 @@ async def test_fork_before_a_step_used_twice(autojump_clock: MockClock) -> None:
     trace = Trace()
     twice = trace.step("t")
     graph = workflow("twice").then(twice).then(trace.step("m")).then(twice).then(trace.step("z", gated=True)).commit()
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         origin = await runtime.start(graph, ">")
         await trace.reached[0].wait()
         first_fork = await origin.fork(before="t")
@@ -198,7 +198,7 @@ async def test_a_fork_sees_other_circumstances(autojump_clock: MockClock) -> Non
         .then(total)
         .commit()
     )
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         origin = await runtime.start(graph)
         await trace.reached[0].wait()
         world["price"] = 20
@@ -217,7 +217,7 @@ async def test_fork_before_an_element_keeps_its_finished_siblings(journal: str, 
     """In a foreach, elements that were done before the activation do not run again; it and the later ones do."""
     trace = Trace()
     graph = workflow("each").foreach(trace.step("e", gated=3)).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, [1, 2, 3, 4, 5])
         await trace.reached[0].wait()
         fork = await origin.fork(before=(await the(origin, "e", 2)).activation_id)
@@ -236,7 +236,7 @@ async def test_fork_at_a_fact_keeps_finished_siblings(journal: str, autojump_clo
         .then(trace.step("z"))
         .commit()
     )
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, "")
         await trace.reached[0].wait()
         await trio.sleep(1)
@@ -264,7 +264,7 @@ async def test_fork_of_a_loop_goes_on_with_its_count(journal: str, autojump_cloc
         return data + 1
 
     graph = workflow("loop").do_while(body, lambda data, ctx: data < 4).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, 0, run_id="origin")
         await reached.wait()
         fork = await origin.fork(before=(await the(origin, "body")).activation_id, run_id="fork")
@@ -287,7 +287,7 @@ async def test_fork_of_a_failed_run_repeats_only_what_failed(journal: str, autoj
         return data * 10
 
     graph = workflow("repair", keep_state=True).foreach(work).then(giving("end", "repaired")).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, [0, 1, 2, 3], run_id="origin")
         outcome = await origin.wait()
         assert (outcome.status, kinds(outcome)) == (RunStatus.FAILED, ["Boom"])
@@ -326,7 +326,7 @@ async def test_finished_children_keep_their_results(journal: str, autojump_clock
         .map({"z": from_step("z"), "inner": from_step("inner"), "notes": from_step("Notes")})
         .commit()
     )
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, ">", run_id="origin")
         await trace.reached[0].wait()
         ran = Notes.ran.total()
@@ -345,7 +345,7 @@ async def test_fork_before_a_nested_workflow_runs_it_again(journal: str, autojum
     trace = Trace()
     inner = workflow("inner").then(trace.step("i", gated=True)).commit()
     graph = workflow("outer").then(trace.step("a")).then(inner).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, ">", run_id="origin")
         await trace.reached[0].wait()
         fork = await origin.fork(before="inner", run_id="fork")
@@ -362,7 +362,7 @@ async def test_fork_in_the_middle_of_children(journal: str, autojump_clock: Mock
     trace = Trace()
     inner = workflow("inner").then(trace.step("i")).then(trace.step("j", gated="2i")).commit()
     graph = workflow("outer").foreach(inner, concurrency=None).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, [1, 2, 3], run_id="origin")
         await trace.reached[0].wait()
         await trio.sleep(1)
@@ -380,7 +380,7 @@ async def test_fork_of_a_sleeping_run(journal: str, autojump_clock: MockClock) -
     """The fork's timer is due when the origin's is."""
     graph = workflow("sleeps").then(saying("a")).sleep(3600).then(saying("b")).commit()
     began = trio.current_time()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, "")
         await trio.sleep(1000)
         fork = await origin.fork(at=(await origin.history())[-1].seq)
@@ -393,7 +393,7 @@ async def test_fork_of_a_sleeping_run(journal: str, autojump_clock: MockClock) -
 async def test_fork_of_a_waiting_run(journal: str, autojump_clock: MockClock) -> None:
     """Each has a wait of its own: an event to one is none to the other."""
     graph = workflow("waits").then(saying("a")).wait_for_event("go").commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, "")
         await trio.sleep(1)
         fork = await origin.fork(at=(await origin.history())[-1].seq)
@@ -418,7 +418,7 @@ async def test_fork_of_a_suspended_run(journal: str, autojump_clock: MockClock) 
         return await ctx.suspend({"question": data})
 
     graph = workflow("asks").then(before).then(ask).then(adding("plus")).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, 1, run_id="origin")
         assert (await origin.wait()).status is RunStatus.SUSPENDED
         fork = await origin.fork(at=(await origin.history())[-1].seq, run_id="fork")
@@ -442,7 +442,7 @@ async def test_fork_before_a_suspended_step_forgets_its_answer(autojump_clock: M
         return await ctx.suspend("why?")
 
     graph = workflow("asks").then(ask).then(trace.step("z", gated=True)).commit()
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         origin = await runtime.start(graph)
         await origin.wait()
         await origin.resume("because")
@@ -474,7 +474,7 @@ async def test_forks_do_not_see_each_other(journal: str, autojump_clock: MockClo
         await ctx.run_store.push("log", "begin")
 
     graph = workflow("lineage").then(begin).then(work).then(work).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         origin = await runtime.start(graph, run_id="origin")
         await reached.wait()
         await trio.sleep(1)
@@ -491,7 +491,7 @@ async def test_a_fork_can_be_forked(autojump_clock: MockClock) -> None:
     """A fork is a run like any other."""
     trace = Trace()
     graph = workflow("chain").then(trace.step("a")).then(trace.step("b", gated=True)).commit()
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         origin = await runtime.start(graph, "")
         await trace.reached[0].wait()
         child = await origin.fork(before="b")
@@ -506,7 +506,7 @@ async def test_the_run_id_of_a_fork_must_be_free(autojump_clock: MockClock) -> N
     """An existing run is not overwritten."""
     trace = Trace()
     graph = workflow("chain").then(trace.step("a", gated=True)).commit()
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         origin = await runtime.start(graph, "", run_id="origin")
         other = await runtime.start(graph, "other", run_id="other")
         await trace.reached[0].wait()
@@ -520,7 +520,7 @@ async def test_the_run_id_of_a_fork_must_be_free(autojump_clock: MockClock) -> N
 async def test_a_finished_run_cannot_be_forked(journal: str, autojump_clock: MockClock) -> None:
     """Its values are gone with its end."""
     graph = workflow("over").then(saying("a")).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         run = await runtime.start(graph, "")
         await run.wait()
         with pytest.raises(RunOver):
@@ -534,12 +534,12 @@ async def test_origin_and_fork_survive_closing(sqlite_url: str, autojump_clock: 
     """Both are in the journal: opened again both go on, each with what was its own."""
     trace = Trace()
     graph = workflow("chain").then(trace.step("a")).then(trace.step("b", gated=True)).then(trace.step("c")).commit()
-    async with open_runtime([graph], journal=sqlite_url, shutdown_grace=0) as runtime:
+    async with opened([graph], journal=sqlite_url, shutdown_grace=0) as runtime:
         origin = await runtime.start(graph, ">", run_id="origin")
         await trace.reached[0].wait()
         await origin.fork(before="b", run_id="fork")
     trace.gate.set()
-    async with open_runtime([graph], journal=sqlite_url) as runtime:
+    async with opened([graph], journal=sqlite_url) as runtime:
         assert runtime.unrecovered == {}
         runs = [await runtime.get_run(run_id) for run_id in ("origin", "fork")]
         assert [await run.result() for run in runs] == [">abc", ">abc"]
@@ -567,7 +567,7 @@ async def test_state_at_shows_each_iteration(journal: str, autojump_clock: MockC
     graph = (
         workflow("past").do_until(body, lambda data, ctx: ctx.iteration == 4).then(trace.step("z", gated=True)).commit()
     )
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         run = await runtime.start(graph)
         await trace.reached[0].wait()
         await trio.sleep(1)
@@ -590,7 +590,7 @@ async def test_state_at_of_parallel_branches_is_one_order(journal: str, autojump
         await ctx.run_store.push("items", data)
 
     graph = workflow("order").foreach(work, concurrency=None).then(trace.step("z", gated=True)).commit()
-    async with open_runtime([graph], journal=journal) as runtime:
+    async with opened([graph], journal=journal) as runtime:
         run = await runtime.start(graph, list(range(10)))
         await trace.reached[0].wait()
         past = [(await run.state_at(fact.seq)).get("items", []) for fact in await run.history()]
@@ -612,7 +612,7 @@ async def test_a_failing_step_after_a_fork_fails_the_fork_alone(autojump_clock: 
         return data
 
     graph = workflow("alone").then(trace.step("a", gated=True)).then(fragile).commit()
-    async with open_runtime([graph]) as runtime:
+    async with opened([graph]) as runtime:
         origin = await runtime.start(graph, "", run_id="origin")
         await trace.reached[0].wait()
         fork = await origin.fork(before="a", run_id="fork")

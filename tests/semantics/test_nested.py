@@ -236,7 +236,11 @@ async def test_a_child_knows_who_it_is(style: str, journal: str) -> None:
         run = await runtime.start(Caller, {"for": "root"}, run_id="root", headers={"tenant": "t1"})
         assert await run.result() == {"for": "child"}
         (child,) = await children(run)
-    assert (seen["run"], seen["flow"], seen["step"]) == (child.run_id, "looks", "start" if style == "class" else "begin")
+    assert (seen["run"], seen["flow"], seen["step"]) == (
+        child.run_id,
+        "looks",
+        "start" if style == "class" else "begin",
+    )
     assert (seen["input"], seen["headers"]) == ({"for": "child"}, {"tenant": "t1"})
     assert seen["activation"] != seen["caller"]
 

@@ -24,6 +24,7 @@ from actorflow import (
     step,
     workflow,
 )
+from actorflow._runtime.supervisor import RunActor
 from tests.semantics.settling import answer, asked, children, kind, pause, records, until
 
 STYLE = pytest.mark.parametrize("style", ["class", "graph"])
@@ -390,9 +391,9 @@ async def test_the_summary_of_a_suspended_child(style: str, journal: str) -> Non
 
 
 def in_memory() -> int:
-    """Actors that exist, by name: the test knows nothing else of them."""
+    """Actors that exist."""
     gc.collect()
-    return sum(type(found).__name__ == "RunActor" for found in gc.get_objects())
+    return sum(isinstance(found, RunActor) for found in gc.get_objects())
 
 
 async def settle_to(actors: int) -> None:
@@ -410,6 +411,11 @@ async def test_a_suspended_run_without_a_handle_takes_no_memory(wake: str, sqlit
     """Fifty suspended runs are in the journal alone; each is there when something comes for it, and gone after."""
     async with open_runtime([Rests], journal=sqlite_url) as runtime:
         before = in_memory()
+        held = await runtime.start(Rests, {}, run_id="held")
+        assert in_memory() > before
+        await pause(held)
+        await held.cancel()
+        del held
         for n in range(50):
             await pause(await runtime.start(Rests, {"wait": 1}, run_id=f"r{n}"))
         await settle_to(before)
