@@ -52,6 +52,7 @@ class Branches:
         self._coming = 0
         self.workers: dict[trio.lowlevel.Task, Worker] = {}
         self._when_empty: list[trio.Event] = []
+        self._when_still: list[trio.Event] = []
         self.spread = 1
 
     @property
@@ -135,11 +136,31 @@ class Branches:
     # --- closing
 
     @property
+    def moving(self) -> bool:
+        """Whether a pass runs, or waits to, that is not itself waiting for its run: for a child, or a value."""
+        return bool(self._ready) or not all(found.is_parked for found in self.live)
+
+    async def still(self) -> None:
+        """Wait until no pass is moving."""
+        while self.moving:
+            event = trio.Event()
+            self._when_still.append(event)
+            await event.wait()
+
+    def tell_still(self) -> None:
+        """A pass has ended, or has begun to wait for its run."""
+        if self._when_still and not self.moving:
+            for event in self._when_still:
+                event.set()
+            self._when_still.clear()
+
+    @property
     def busy(self) -> bool:
         """Whether a pass runs or waits to."""
         return bool(self._ready or self.live)
 
     def _tell_empty(self) -> None:
+        self.tell_still()
         if self._when_empty and not self._ready and not self.live:
             for event in self._when_empty:
                 event.set()

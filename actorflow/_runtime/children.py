@@ -102,6 +102,8 @@ def seed_of(master: StateSchema | None, definition: Definition, values: Mapping[
     """
     schema = definition.state
     if schema is None:
+        if definition.plan.keep_state:
+            return Seed("", {key: value_text(value) for key, value in values.items()})
         return Seed("*", {})
     present = [key for key in schema.fields if key in values]
     problems: dict[str, str] = {}
@@ -119,7 +121,10 @@ def seed_of(master: StateSchema | None, definition: Definition, values: Mapping[
             "give initial_state",
             problems=problems,
         )
-    return Seed(encode(present), schema.defaults_beside(present))
+    defaults = schema.defaults_beside(present)
+    if definition.plan.keep_state:  # it may outlast the values of its parent, and must not need them
+        return Seed("", {key: value_text(values[key]) for key in present} | defaults)
+    return Seed(encode(present), defaults)
 
 
 def merge_text(parent: Definition, child: Definition, merge: object) -> str:

@@ -54,10 +54,12 @@ async def close(kernel: Kernel, grace: float) -> None:
 
 async def _let_steps_end(kernel: Kernel, grace: float) -> None:
     with trio.CancelScope(shield=True, deadline=trio.current_time() + grace):
-        while kernel.branches.busy or kernel.dispatcher.busy:
-            await kernel.branches.empty()
+        # A step that waits for a child, or for a value that another step will write, goes on when they do: when nobody
+        # moves any more, the rest of the grace would be waited for in vain.
+        while kernel.branches.moving or kernel.dispatcher.busy:
+            await kernel.branches.still()
             await kernel.dispatcher.idle()
-    late = kernel.branches.live
+    late = [found for found in kernel.branches.live if not found.is_parked]
     if late:
         names = ", ".join(
             f"{found.activation.step!r} (activation {found.activation_id}, run {found.actor.state.run_id!r})"

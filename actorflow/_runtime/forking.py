@@ -18,7 +18,7 @@ from attrs import define, evolve, field
 from .._core import facts as f
 from .._core.apply import fold
 from .._core.apply_child import inherited
-from .._core.lifecycle import RUN_OVER, Phase
+from .._core.lifecycle import RUN_OVER, Phase, RunStatus
 from .._core.run_state import RunState
 from .._core.store_state import value_text
 from .._ids import activation_id, child_id
@@ -96,6 +96,7 @@ def _keep(fork: _Fork, header: RunHeader, state: RunState, facts: Sequence[f.Fac
         started_at=header.started_at,
         fingerprint=header.fingerprint,
     )
+    fork.kernel.status_changed(RunStatus.RUNNING, state.status)
     fork.appends.append(Append(run_id=state.run_id, first_seq=1, facts=facts, header=copied))
 
 

@@ -232,6 +232,14 @@ class Run:
         """
         return await fork_run(self._runtime, self.run_id, at=at, before=before, new_id=run_id)
 
+    async def _rests(self) -> bool:
+        """Whether it is out of memory, and may have more to tell."""
+        kernel = self._runtime._kernel
+        if self.run_id in kernel.asleep:
+            return True
+        header = await kernel.journal.header(self.run_id)
+        return header is not None and header.status is RunStatus.SUSPENDED
+
     # --- looking at it
 
     async def status(self) -> RunStatus:
@@ -325,7 +333,7 @@ class Run:
             raise InputError(f"events(after={after!r}): give the number of an event, 0 for all")
         stream = EventStream(self.run_id, after)
         actor = self._live()
-        if actor is None and self.run_id in self._runtime._kernel.asleep:
+        if actor is None and await self._rests():
             actor = await self._acting()
         live = actor is not None and actor.broken is None and not actor.is_over
         if live and actor is not None:

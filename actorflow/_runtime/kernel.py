@@ -164,7 +164,9 @@ class Kernel:
                 return definition
             name = asked.workflow_id
         text = (
-            f"this runtime does not know the workflow {name!r}; give it to open_runtime(). "
+            f"this runtime knows another workflow as {name!r}: {known[name].target!r}; give one of them another id"
+            if isinstance(name, str) and not isinstance(workflow, str) and name in known
+            else f"this runtime does not know the workflow {name!r}; give it to open_runtime(). "
             f"It knows {', '.join(map(repr, sorted(known))) or 'none'}"
         )
         raise DefinitionError(text, findings=(text,))
@@ -279,25 +281,28 @@ class Kernel:
         for instrument in self.instruments:
             instrument.committed(facts, len(appends), seconds)
 
-    def tree(self, root: RunActor) -> list[RunActor]:
-        """A run and those of its descendants that are in memory, parents first."""
-        below: dict[RunActor, list[RunActor]] = {}
-        for actor in (*self.actors.values(), *self.resting.values()):
-            if actor.parent is not None:  # by this link: what the state says of a call may never become durable
-                below.setdefault(actor.parent, []).append(actor)
-        found = [root]
-        for actor in found:
-            found += below.get(actor, ())
+    def tree(self, actor: RunActor) -> list[RunActor]:
+        """The runs above and below a run, and itself, as far as they are in memory; parents first.
+
+        Found by name: what a state says of its calls may never become durable, and an actor that stopped may have a
+        successor already.
+        """
+        while actor.parent is not None:
+            actor = self.find(actor.parent.state.run_id) or actor.parent
+        below: dict[str, list[RunActor]] = {}
+        for other in (*self.actors.values(), *self.resting.values()):
+            if other.parent is not None:
+                below.setdefault(other.parent.state.run_id, []).append(other)
+        found = [actor]
+        for other in found:
+            found += below.get(other.state.run_id, ())
         return found
 
     def broken(self, actor: RunActor, error: ActorflowError) -> None:
         """The journal refused the facts of a run: it stops here, and goes on when writing works again; so do the runs
         above and below it, which wait for each other.
         """
-        root = actor
-        while root.parent is not None:
-            root = root.parent
-        for found in self.tree(root):
+        for found in self.tree(actor):
             if found.broken is None:
                 LOG.error("run %s stops: %s", found.state.run_id, error)
                 found.fail(error)

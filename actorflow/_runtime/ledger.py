@@ -267,6 +267,7 @@ class Ledger:
     def _new_header(self) -> RunHeader:
         state = self.state
         if self.header is None:
+            self.kernel.status_changed(RunStatus.RUNNING, state.status)
             return RunHeader(
                 run_id=state.run_id,
                 workflow_id=state.workflow_id,

@@ -72,6 +72,11 @@ class Pass:
         return activation_id(self.actor.state.prefix, self.activation.n)
 
     @property
+    def is_parked(self) -> bool:
+        """Whether it waits for something that its run will tell it."""
+        return self.activation.n in self.actor.state.parked
+
+    @property
     def is_hook(self) -> bool:
         """Whether this is the hook of the run's end."""
         return self.activation.step in HOOKS

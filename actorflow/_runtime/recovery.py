@@ -17,7 +17,7 @@ from .._core.lifecycle import RUN_OVER, Phase, RunStatus
 from .._ids import child_id
 from ..errors import ActorflowError, DefinitionError, RuntimeClosed
 from .children import tell_again
-from .inspect import Cuts, load, rebuild
+from .inspect import Cuts, load, rebuild, stored_state
 from .supervisor import RunActor
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 PAGE: Final = 2_000
 """Rows of suspended runs that are read at once: there may be millions."""
+
+CHECKED_MAX: Final = 1_000
+"""Suspended runs whose steps are looked at when the journal is opened, a fraction of a second; beyond them a run that
+waits in a step which its workflow has lost says so when it wakes."""
 
 REPAIR_FIRST_S: Final = 0.5
 REPAIR_MAX_S: Final = 30.0
@@ -128,6 +132,8 @@ async def take_up(kernel: Kernel, run_id: str, *, crashed: bool = True, cuts: Cu
     found = kernel.find(run_id)
     if found is not None:  # somebody else was quicker
         return None if found.ended else found
+    if parent is not None:
+        parent.check_usable()  # it may have stopped again meanwhile
     actor = revive(kernel, stored, crashed=crashed, parent=parent, inherited=above)
     if parent is not None:
         tell_again(actor, parent)
@@ -155,11 +161,16 @@ async def look_at_suspended(kernel: Kernel, unrecovered: dict[str, ActorflowErro
     """
     after: str | None = None
     found = {} if unrecovered is None else unrecovered
+    cuts, checked = Cuts(kernel.journal), 0
     while True:
         page = await kernel.journal.headers(statuses=[RunStatus.SUSPENDED], limit=PAGE, after=after)
         for header in page if unrecovered is not None else ():
             try:
-                definition_for(kernel, header)
+                definition = definition_for(kernel, header)
+                if checked < CHECKED_MAX:
+                    checked += 1
+                    stored = await load(kernel.journal, header.run_id)
+                    check_steps(await stored_state(kernel.journal, stored, cuts=cuts), definition)
             except ActorflowError as error:
                 found[header.run_id] = error
             else:
@@ -189,10 +200,8 @@ async def repair(kernel: Kernel) -> None:
 
 async def _repair_tree(kernel: Kernel, run_id: str) -> None:
     """A run goes on together with those above and below it, which have stopped with it."""
-    root = kernel.find(run_id)
-    while root is not None and root.parent is not None:
-        root = root.parent
-    actors = kernel.tree(root) if root is not None else []
+    first = kernel.find(run_id)
+    actors = kernel.tree(first) if first is not None else []
     if any(actor.passes for actor in actors):
         return  # their steps have not ended yet
     stopped: dict[str, RunActor | None] = {actor.state.run_id: actor for actor in actors}
@@ -203,13 +212,23 @@ async def _repair_tree(kernel: Kernel, run_id: str) -> None:
         for name in stopped:
             kernel.actors.pop(name, None)
             kernel.resting.pop(name, None)
-        for name in stopped:
-            if await kernel.journal.header(name) is not None:
+            kernel.broken_runs.pop(name, None)  # now: it may stop again before all have been taken up
+        for name, actor in stopped.items():
+            header = await kernel.journal.header(name)
+            if actor is not None and actor.header is not None:  # what it counted as may never have become true
+                kernel.status_changed(actor.header.status, RunStatus.COMPLETED if header is None else header.status)
+                actor.header = header
+            if header is not None:
                 await take_up(kernel, name, crashed=False)
-            kernel.broken_runs.pop(name, None)
     except RuntimeClosed:
         raise
-    except ActorflowError:
+    except ActorflowError as error:
         for name, actor in stopped.items():
             if actor is not None and kernel.find(name) is None:
                 kernel.actors[name] = actor
+            if actor is None or kernel.find(name) is actor:
+                kernel.broken_runs[name] = error
+        for name in stopped:
+            again = kernel.find(name)
+            if again is not None:
+                kernel.broken(again, error)  # those that went on stop with the rest

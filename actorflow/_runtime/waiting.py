@@ -32,6 +32,7 @@ async def call_settled(actor: RunActor, origin: Pass, call: int) -> None:
     message = Message(None, origin=origin)
     actor.callers.setdefault(call, []).append(message)
     actor.state.parked.add(n)
+    actor.kernel.branches.tell_still()
     actor.tell_control(c.Tick())  # the place that was given up may let another step start
     try:
         await message.reply()
@@ -72,6 +73,7 @@ async def wait_for(actor: RunActor, origin: Pass, key: str, predicate: Callable[
         actor.watches.append((message, key, predicate, n))
         if n > 0:  # else it is a step of a descendant, and holds its place there
             state.parked.add(n)
+            actor.kernel.branches.tell_still()
         return None
 
     found = await actor.ask_read(look, origin)

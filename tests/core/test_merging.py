@@ -109,7 +109,10 @@ def test_what_comes_back_does_to_a_changed_parent_what_the_operations_would(want
         ([("push", "1"), ("extend", ("2", "3")), ("push", "4")], [("extend", ("1", "2", "3", "4"))]),
         ([("increment", 2), ("decrement", 5), ("increment", 1)], [("increment", -2)]),
         ([("increment", 0.5), ("increment", 0.25)], [("increment", 0.5), ("increment", 0.25)]),
-        ([("increment", 1), ("increment", 0.5), ("increment", 2)], [("increment", 1), ("increment", 0.5), ("increment", 2)]),
+        (
+            [("increment", 1), ("increment", 0.5), ("increment", 2)],
+            [("increment", 1), ("increment", 0.5), ("increment", 2)],
+        ),
         ([("push", "1"), ("set", "[]"), ("push", "2")], [("set", "[]"), ("extend", ("2",))]),
         ([("set", "1"), ("delete", None)], [("delete", None)]),
         ([("push", "1"), ("pop", None)], [("delete", None)]),
@@ -117,7 +120,10 @@ def test_what_comes_back_does_to_a_changed_parent_what_the_operations_would(want
         ([("compare_and_set", ("1", "2"))], [("set", "2")]),
         ([("update", ("7", "mark")), ("increment", 1)], [("set", "7"), ("increment", 1)]),
         ([("update", "7")], [("set", "7")]),
-        ([("set_if_absent", "1"), ("maximum", 5), ("minimum", 2)], [("set_if_absent", "1"), ("maximum", 5), ("minimum", 2)]),
+        (
+            [("set_if_absent", "1"), ("maximum", 5), ("minimum", 2)],
+            [("set_if_absent", "1"), ("maximum", 5), ("minimum", 2)],
+        ),
         ([("merge", '{"a":1}'), ("merge", '{"b":1}')], [("merge", '{"a":1}'), ("merge", '{"b":1}')]),
         ([], []),
     ],

@@ -219,6 +219,6 @@ async def test_random_graphs_forked_everywhere(seed: int, autojump_clock: MockCl
     async with opened([graph]) as runtime:
         origin = await runtime.start(graph, seed)
         assert await origin.result() == model(seed)
-        facts = await origin.history()
+        facts = (await origin.history())[:-1]  # at the end there is nothing to go on with
         for fact in facts[:: max(1, len(facts) // 30)]:
             assert await (await origin.fork(at=fact.seq)).result() == model(seed), fact

@@ -413,27 +413,25 @@ async def test_the_same_child_twice_in_one_step_is_two_runs(journal: str, autoju
 
 
 @pytest.mark.rule("C5", "E3")
-async def test_a_step_that_may_not_be_retried_below_does_not_bind_its_caller(
-    journal: str, autojump_clock: MockClock
-) -> None:
-    """NonRetryable in a child fails the child at once; the caller's own policy decides on the caller."""
+async def test_what_may_not_be_retried_below_is_not_retried_above(journal: str, autojump_clock: MockClock) -> None:
+    """NonRetryable in a child fails the child at once, and the step that called it: trying again is pointless."""
     ran: list[int] = []
 
     async def body(data: object, ctx: Context) -> object:
         ran.append(1)
-        if len(ran) == 1:
-            raise NonRetryable("never again")
-        return "second child"
+        raise NonRetryable("never again")
 
     child = child_of("graph", body)
 
     class Retries(Workflow):
-        @step(retry=Retry(attempts=2, jitter=0.0))
+        @step(retry=Retry(attempts=3, jitter=0.0))
         async def start(self, data, ctx: Context):
             return await ctx.run_child(child)
 
     async with open_runtime([Retries, child], journal=journal) as runtime:
-        assert await runtime.run(Retries) == "second child"
+        outcome = await (await runtime.start(Retries)).wait()
+    assert (outcome.status, kind(outcome.error)) == (RunStatus.FAILED, "RunFailed")
+    assert ran == [1]
 
 
 @pytest.mark.rule("C5", "E3")
