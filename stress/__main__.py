@@ -1,6 +1,6 @@
 """`python -m stress`: the subcommands and their exit codes.
 
-What lives here: choosing the subcommand. What does not: what it does (`bench.command`, `kill.command`).
+What lives here: choosing the subcommand. What does not: what it does (`command` of each).
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ def make_parser() -> argparse.ArgumentParser:
     """All options of all subcommands."""
     from .bench import command as bench
     from .kill import command as kill
+    from .nested import command as nested
 
     parser = argparse.ArgumentParser(
         prog="python -m stress",
-        description="Measure actorflow, and kill processes that use it.",
+        description="Measure actorflow, kill processes that use it, and run random workflows.",
         epilog=CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,6 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     for module, name, summary in (
         (bench, "bench", "print the figures, each beside its goal"),
         (kill, "kill", "kill -9 a process that runs workflows, over and over, and count what was lost or doubled"),
+        (nested, "nested", "run random nested workflows, suspended and crashed at random, and check them with a model"),
     ):
         subparser = subcommands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         module.add_options(subparser)

@@ -59,6 +59,8 @@ def settle(state: RunState, plan: RunPlan, now: float, record: Record) -> None:
         if state.phase is Phase.OPEN:
             if state.kept and state.waits:
                 _give_kept(state, now, record)
+            while plan.chain is not None and route(state, plan, now, record):
+                pass  # first of all: a join that is decided holds back its members that have not started
             _start_due(state, plan, now, record)
             if state.phase is Phase.OPEN:
                 if plan.chain is not None and route(state, plan, now, record):

@@ -23,7 +23,7 @@ from .._core.apply_child import inherited
 from .._core.lifecycle import RUN_OVER, RunStatus
 from .._core.merging import merged
 from .._core.run_state import RunState
-from .._core.store_state import Value, value_of
+from .._core.store_state import Value, value_of, value_text
 from .._core.values import decode, encode, shorten
 from .._ids import activation_id, child_id
 from ..errors import (

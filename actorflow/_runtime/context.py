@@ -36,6 +36,7 @@ from .scheduling import (
     schedule_batch,
 )
 from .step_log import StepLog
+from .suspending import answer, suspend
 
 if TYPE_CHECKING:
     import logging
@@ -286,10 +287,7 @@ class Context(Generic[S]):
     def resume_data(self) -> object:
         """What the latest `resume` of this step sent, as its `resume` type; None before."""
         answers = self._pass.activation.answers
-        return self._answer(answers[-1]) if answers else None
-
-    def _answer(self, text: str) -> object:
-        return self._pass.step.resume.structure(text, f"resume data of step {self.step_id!r}")
+        return answer(self._pass, answers[-1]) if answers else None
 
     async def suspend(self, payload: object = None, *, label: str | None = None) -> object:
         """Hand `payload` out and end this pass, until somebody resumes the step.
@@ -301,19 +299,8 @@ class Context(Generic[S]):
             payload: for whoever answers; of the step's `suspend` type, if it has one.
             label: a name by which `resume(label=…)` finds it.
         """
-        owner = self._pass
         self._check_shaping("suspend")
-        if owner.buffer is not None:
-            raise HookRestriction('suspend in a commit="on_success" step: what it has done would be lost')
-        name = "" if label is None else key_text(label, "label")
-        text = owner.step.suspend.unstructure(payload, f"payload of suspend in step {self.step_id!r}")
-        owner.actor.kernel.check_payload(text, "payload of suspend")
-        await trio.lowlevel.checkpoint()
-        owner.suspends += 1
-        answers = owner.activation.answers or []
-        if owner.suspends <= len(answers):
-            return self._answer(answers[owner.suspends - 1])
-        raise owner.suspend(0, name, text)
+        return await suspend(self._pass, payload, label)
 
     async def run_child(
         self,

@@ -70,6 +70,11 @@ class Encoder:
             self._schema.check_number(key, found)
         return found
 
+    def numbered(self, key: object, number: object, verb: str) -> tuple[str, int | float]:
+        """A key and a number for it."""
+        name = self.key(key)
+        return name, self.number(name, number, verb)
+
     def operation(self, verb: str, key: object, argument: object) -> Operation:
         """One verb with its checked argument."""
         name = self.key(key)

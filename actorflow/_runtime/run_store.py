@@ -122,14 +122,12 @@ class RunStore:
 
     async def maximum(self, key: str, number: float, *, op_id: str = "") -> int | float:
         """Keep the larger of the value and `number`; the new value. A missing key takes `number`."""
-        name = self._encoder.key(key)
-        found = self._encoder.number(name, number, "maximum")
+        name, found = self._encoder.numbered(key, number, "maximum")
         return await self._write("maximum", name, found, op_id)  # type: ignore[return-value]  # by verb
 
     async def minimum(self, key: str, number: float, *, op_id: str = "") -> int | float:
         """Keep the smaller of the value and `number`; the new value. A missing key takes `number`."""
-        name = self._encoder.key(key)
-        found = self._encoder.number(name, number, "minimum")
+        name, found = self._encoder.numbered(key, number, "minimum")
         return await self._write("minimum", name, found, op_id)  # type: ignore[return-value]  # by verb
 
     async def set_if_absent(self, key: str, value: object, *, op_id: str = "") -> bool:

@@ -267,6 +267,78 @@ def test_first_takes_no_more_than_k_of_those_that_end_in_one_breath(kind: NodeKi
     outcome(machine)
 
 
+@pytest.mark.rule("C6", "C8")
+@pytest.mark.parametrize(("join", "good"), [(first(2), True), (ALL, False)])
+@pytest.mark.parametrize(("concurrency", "places"), [(2, 1000), (None, 2)])
+def test_a_member_that_is_not_needed_any_more_does_not_start(
+    join: Join, good: bool, concurrency: int | None, places: int
+) -> None:
+    """The place that becomes free with the decision of the join is nobody's."""
+    chain = link(FOREACH, "m", join=join, concurrency=concurrency)
+    machine = begun(chain, data=[1, 2, 3, 4], max_live_steps=places)
+    if good:
+        machine.finish(1, "A")
+    started = machine.starts()
+    facts = machine.finish(2, "B") if good else machine.fail(2)
+    assert kinds(facts)[:2] == ["StepCompleted" if good else "StepFailed", "GroupClosed"]
+    machine.do(c.DropStep(3 if good else 1))
+    assert machine.starts() == started
+    assert outcome(machine) == ((RunStatus.COMPLETED, ["A", "B"]) if good else (RunStatus.FAILED, None))
+
+
+@pytest.mark.rule("F3", "F4")
+@pytest.mark.parametrize(
+    "node",
+    [
+        link(PARALLEL, "a", "both"),
+        link(FOREACH, "a"),
+        link(BRANCH, "a", "both", question="_which"),
+        link(LOOP, "a", question="_again"),
+        link(SLEEP, "_sleep", question="_until"),
+        link(EVENT, "_event", event="go"),
+    ],
+    ids=lambda node: node.kind.value,
+)
+def test_a_history_may_be_cut_between_any_two_facts(node: Node) -> None:
+    """Whatever settles in one go: its beginning alone, as a fork may have it, goes on to the same facts."""
+    whole = begun(node, link(STEP, "behind"), data=[1, 2])
+    whole.do(c.SendEvent("go", '"e"'))
+    for n in list(whole.state.live):
+        whole.finish(n, [0])
+    for count in range(1, len(whole.facts) + 1):
+        part = Machine(whole.plan)
+        for fact in whole.facts[:count]:
+            part.record(fact)
+        for n in list(part.state.live):
+            part.tell(c.InterruptStep(n, True))
+        part.settle()
+        if part.state.waits:
+            part.do(c.SendEvent("go", '"e"'))
+        for n in list(part.state.live):
+            if part.state.live[n].step not in ("behind",):
+                part.finish(n, [0])
+        assert [type(fact) for fact in part.facts if not isinstance(fact, f.StepInterrupted | f.StepStarted)] == [
+            type(fact) for fact in whole.facts if not isinstance(fact, f.StepStarted)
+        ]
+        check_books(part)
+        check_fold(part)
+
+
+@pytest.mark.rule("D6", "F4")
+def test_an_event_that_was_kept_finds_a_wait_that_was_cut_off_from_it() -> None:
+    """A history that ends between the wait and the event that it takes; events of other names stay kept."""
+    for names in (["go"], ["other", "go"]):
+        machine = begun(link(EVENT, "_event", event="go"), data="x")
+        for name in names:
+            machine.record(f.EventReceived(T0, name, f'"{name}"', 0))
+        assert kinds(machine.settle())[:2] == ["EventTaken", "StepStarted"]
+        assert machine.state.output == '"go"'
+    other = begun(link(EVENT, "_event", event="go"), data="x")
+    other.do(c.SendEvent("other", "1"))
+    assert other.state.kept.keys() == {"other"}
+    assert other.state.phase is Phase.OPEN
+
+
 @pytest.mark.rule("C6")
 @pytest.mark.parametrize("kind", [PARALLEL, FOREACH])
 def test_first_that_cannot_be_met_fails_at_once_and_says_what_is_missing(kind: NodeKind) -> None:
@@ -279,8 +351,8 @@ def test_first_that_cannot_be_met_fails_at_once_and_says_what_is_missing(kind: N
     assert outcome(machine) == (RunStatus.FAILED, None)
     name = machine.plan.chain[0].name  # type: ignore[index]  # a graph
     broken = ["m", "m"] if kind is FOREACH else ["m0", "m2"]
-    assert failures(machine) == [*((step, "Oops") for step in broken), (name, "JoinUnmet")]
-    text = machine.state.done[machine.state.failures[-1]][6]
+    assert failures(machine) == [(name, "JoinUnmet"), *((step, "Oops") for step in broken)], "what says why comes first"
+    text = machine.state.done[machine.state.failures[0]][6]
     what = "elements" if kind is FOREACH else "members"
     assert text == (
         f"{name} joins at 3 successes, but of its 4 {what} only 1 can succeed (2 failed); ask for fewer, "
