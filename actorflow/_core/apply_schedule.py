@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 
 def enqueue(state: RunState, at: float, due: float, n: int, item: Armed | Batch) -> None:
-    """Put a step in line: what is due now behind what was due before, the rest by due time."""
+    """Put a step in line: what is due now behind what was due before, the rest by due time. A step that has run before
+    stands before the batch that it came from, which may go by the same number.
+    """
     ready = state.ready
-    if due <= at and not (ready and (due, n) < ready[-1][:2]):
-        ready.append((due, n, state.seq, item))
+    place = -state.seq if type(item) is Activation else state.seq
+    if due <= at and not (ready and (due, n, place) < ready[-1][:3]):
+        ready.append((due, n, place, item))
     else:
-        heapq.heappush(state.timers, (due, n, state.seq, item))
+        heapq.heappush(state.timers, (due, n, place, item))
 
 
 def _remember(state: RunState, by: int, entry: LogEntry) -> None:

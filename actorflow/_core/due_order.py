@@ -33,7 +33,7 @@ def head(state: RunState, now: float) -> Queued | None:
 
 
 def _before(left: Queued, right: Queued) -> bool:
-    return (left[0], left[1]) < (right[0], right[1])
+    return left[:3] < right[:3]
 
 
 def take(state: RunState, entry: Queued) -> None:

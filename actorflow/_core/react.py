@@ -195,15 +195,15 @@ def _held(state: RunState, run: RunPlan, plan: StepPlan, entry: Queued, now: flo
         return False
     take(state, entry)
     held = gate.held
-    if held and entry[:2] < held[-1][:2]:  # armed again at the instant at which it had been due: rare
-        held.insert(bisect_right(held, entry[:2], key=_order), entry)
+    if held and entry[:3] < held[-1][:3]:  # armed again at the instant at which it had been due: rare
+        held.insert(bisect_right(held, entry[:3], key=_order), entry)
     else:
         held.append(entry)
     return True
 
 
-def _order(entry: Queued) -> tuple[float, int]:
-    return entry[:2]
+def _order(entry: Queued) -> tuple[float, int, int]:
+    return entry[:3]
 
 
 def _more(entry: Queued) -> bool:

@@ -139,7 +139,9 @@ class Flow:
 
 Armed = f.StepScheduled | f.WaitOpened | Activation
 Queued = tuple[float, int, int, Armed | Batch]
-"""(due, n, number of the fact, what): the order in which steps start; the third only makes entries comparable."""
+"""(due, n, place, what): the order in which steps start. The place tells entries of one number apart: a batch goes by
+that of its first step, and this one itself, armed again, has a negative place.
+"""
 
 
 @define(eq=False)

@@ -117,9 +117,9 @@ def _queue(state: RunState) -> list[Queued]:
     for n, item in state.armed.items():
         due = item.deadline if isinstance(item, f.WaitOpened) else item.due
         if due:
-            entries.append((due, n, 0, item))
+            entries.append((due, n, -1 if isinstance(item, Activation) else 0, item))
     entries.extend((batch.fact.due, batch.fact.first, 0, batch) for batch in state.batches)
-    return sorted(entries, key=lambda entry: entry[:2])
+    return sorted(entries, key=lambda entry: entry[:3])
 
 
 def _store(store: StoreState) -> Row:

@@ -38,7 +38,7 @@ from ..errors import (
     StepFailed,
 )
 from .births import Seed
-from .inspect import failures
+from .inspect import failures, rebuild
 from .starting import initial_values
 from .waiting import call_settled
 
@@ -160,7 +160,7 @@ async def _outcome(owner: Pass, call: int, definition: Definition) -> object:
         if found.status is RunStatus.SUSPENDED:
             raise owner.suspend(call, "", "null")
         if found.status in RUN_OVER:
-            return _result(actor, found, definition)
+            return await _result(actor, found, definition)
         try:
             await call_settled(actor, owner, call)
         except trio.Cancelled:
@@ -180,23 +180,29 @@ async def _abandon(actor: RunActor, owner: Pass, call: int) -> None:
             await call_settled(actor, owner, call)
 
 
-def _result(actor: RunActor, call: Call, definition: Definition) -> object:
+async def _result(actor: RunActor, call: Call, definition: Definition) -> object:
     run_id = child_id(actor.state.run_id, call.n)
     if call.status is RunStatus.CANCELLED:
         why = f": {call.message}" if call.message else ""
         raise RunCancelled(f"child run {run_id!r} was cancelled{why}", run_id=run_id, reason=call.message)
     if call.status is RunStatus.FAILED:
-        error = actor.child_errors.get(call.n)
-        if error is None:
-            text = f"child run {run_id!r} of {call.workflow_id!r} failed: {call.error_type}: {call.message}"
-            error = RunFailed(text, run_id=run_id, failures=(), is_final=call.error_type == NonRetryable.__name__)
-        raise error
+        raise actor.child_errors.get(call.n) or await _failed_before(actor, call, run_id)
     if call.output == "null":
         return None
     try:
         return definition.output.structure(call.output, f"output of run {run_id!r}")
     except InputError:
         return decode(call.output)  # the workflow has changed since: what the run gave is still what it gave
+
+
+async def _failed_before(actor: RunActor, call: Call, run_id: str) -> RunFailed:
+    """The failure of a child that ended in another process: its record tells it."""
+    stored = await actor.kernel.journal.load(run_id)
+    found = failures(rebuild(stored)) if stored is not None and stored.header.status is RunStatus.FAILED else ()
+    text = f"child run {run_id!r} of {call.workflow_id!r} failed: {found[0] if found else call.message}"
+    error = RunFailed(text, run_id=run_id, failures=found, is_final=call.error_type == NonRetryable.__name__)
+    error.__cause__ = found[0] if found else None
+    return error
 
 
 # --- beginning one

@@ -78,6 +78,9 @@ async def fork_run(runtime: Runtime, run_id: str, *, at: int | None, before: str
     await _fork_children(fork, run_id, state, shared[-1].at)
     await kernel.commit(fork.appends)
     actor = await take_up(kernel, name, crashed=False)
+    for append in fork.appends[1:]:  # also one whose parent thinks it suspended, and which begins anew
+        if append.header is not None and append.header.status is RunStatus.RUNNING:
+            await take_up(kernel, append.run_id, crashed=False)
     return runtime._handle(name, header.workflow_id, actor)
 
 

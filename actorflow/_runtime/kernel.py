@@ -102,6 +102,8 @@ class Kernel:
         self.restarts = 0
         self.repair: trio.Event | None = None
         self.commit_lock = trio.Lock()
+        self.reviving = trio.Lock()
+        """Held while runs are taken up from the journal."""
         self.take_up: Callable[[str], Awaitable[RunActor | None]]
         """How a run comes back from the journal; set by `recovery`, which stands above."""
         self.waits = Waits(self)

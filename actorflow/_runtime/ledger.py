@@ -24,7 +24,7 @@ from .._core.plan import LostUpdates, RunPlan
 from .._core.store_state import Value, value_of
 from .._core.values import MISSING, Missing
 from ..abc import Append, RunHeader
-from ..errors import ActorflowError, LostUpdate
+from ..errors import ActorflowError, InputError, LostUpdate
 from .births import Birth, Seed
 from .mailbox import Message
 
@@ -129,7 +129,7 @@ class Ledger:
         if isinstance(command, c.StartChild):
             return self._call(command, now)
         if isinstance(command, c.ClaimEvent):
-            reply = self._record_all(decide(self.state, self.plan, command, now))
+            reply = self._record_all(decide(self.state, self.plan, command, now)) if self._fits(command) else None
             self.news.append((command, reply))
             return reply
         try:
@@ -138,6 +138,20 @@ class Ledger:
             self._warn_or_raise(error)
             ruling = decide(self.state, self.plan, _unmarked(command), now)
         return self._record_all(ruling)
+
+    def _fits(self, claim: c.ClaimEvent) -> bool:
+        """Whether the kept event is of the type that the descendant which waits for it gives it; else it stays kept."""
+        child = self.kernel.find(claim.child)
+        kept = self.state.kept.get(claim.event)
+        schema = child.definition.events.get(claim.event) if child is not None else None
+        if schema is None or not kept:
+            return True
+        try:
+            schema.structure(kept[0], f"data of event {claim.event!r}")
+        except InputError as error:
+            LOG.warning("run %s: a kept event is not handed to %s: %s", self.state.run_id, claim.child, error)
+            return False
+        return True
 
     def _call(self, command: c.StartChild, now: float) -> object:
         """A child begins with the store as it is at this very moment."""

@@ -266,11 +266,12 @@ class Pass:
         return self.failure(error), "failed", None
 
     def _after_cancel(self, own: BaseException | None) -> tuple[c.Command | None, str]:
-        if own is not None:
-            return self.failure(own), "failed"
         actor = self.actor
         stopping = actor.state.phase is Phase.STOPPING
-        if self.stop_reason is None or actor.broken is not None or (actor.paused and not stopping):
+        closing = self.stop_reason is not None and actor.paused and not stopping
+        if own is not None and not closing:  # cut off by the closing, it may have been about to get over its error
+            return self.failure(own), "failed"
+        if self.stop_reason is None or actor.broken is not None or closing:
             return None, "left"  # cut off from outside: the step has no outcome, and runs again another time
         return c.DropStep(self.activation.n), "cancelled"
 

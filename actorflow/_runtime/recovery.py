@@ -15,9 +15,9 @@ from .._core import facts as f
 from .._core import react
 from .._core.lifecycle import RUN_OVER, Phase, RunStatus
 from .._ids import child_id
-from ..errors import ActorflowError, DefinitionError, RuntimeClosed
+from ..errors import ActorflowError, DefinitionError, JournalCorrupt, JournalError, RuntimeClosed
 from .children import tell_again
-from .inspect import Cuts, load, rebuild, stored_state
+from .inspect import Cuts, load, rebuild, stored_state, unknown
 from .supervisor import RunActor
 
 if TYPE_CHECKING:
@@ -122,16 +122,27 @@ async def take_up(kernel: Kernel, run_id: str, *, crashed: bool = True, cuts: Cu
     found = kernel.find(run_id)
     if found is not None:
         return None if found.ended else found
-    stored = await load(kernel.journal, run_id)
-    header = stored.header
-    if header.status in RUN_OVER:
-        return kernel.find(run_id)
-    cuts = cuts or Cuts(kernel.journal)
-    parent = await take_up(kernel, header.parent_id, crashed=crashed, cuts=cuts) if header.parent_id else None
-    above = await cuts.of(header.parent_id, stored.facts) if header.parent_id and stored.snapshot is None else None
+    async with kernel.reviving:  # one at a time: between a look at the journal and the actor, nobody else makes one
+        return await _take_up(kernel, run_id, crashed, cuts or Cuts(kernel.journal))
+
+
+async def _take_up(kernel: Kernel, run_id: str, crashed: bool, cuts: Cuts) -> RunActor | None:
     found = kernel.find(run_id)
-    if found is not None:  # somebody else was quicker
+    if found is not None:
         return None if found.ended else found
+    header = await kernel.journal.header(run_id)
+    if header is None:
+        raise unknown(run_id)
+    parent = None
+    if header.parent_id and header.status not in RUN_OVER:
+        parent = await _take_up(kernel, header.parent_id, crashed, cuts)
+        found = kernel.find(run_id)
+        if found is not None:  # its parent has taken it up
+            return None if found.ended else found
+    stored = await load(kernel.journal, run_id)  # not before: it may have gone on with its parent, and ended
+    if stored.header.status in RUN_OVER:
+        return kernel.find(run_id)
+    above = await cuts.of(header.parent_id, stored.facts) if header.parent_id and stored.snapshot is None else None
     if parent is not None:
         parent.check_usable()  # it may have stopped again meanwhile
     actor = revive(kernel, stored, crashed=crashed, parent=parent, inherited=above)
@@ -139,7 +150,7 @@ async def take_up(kernel: Kernel, run_id: str, *, crashed: bool = True, cuts: Cu
         tell_again(actor, parent)
     for call in list(actor.state.calls.values()):
         if call.status is RunStatus.RUNNING:
-            await take_up(kernel, child_id(run_id, call.n), crashed=crashed, cuts=cuts)
+            await _take_up(kernel, child_id(run_id, call.n), crashed, cuts)
     return actor
 
 
@@ -150,7 +161,10 @@ async def take_up_all(kernel: Kernel, unrecovered: dict[str, ActorflowError]) ->
         try:
             await take_up(kernel, header.run_id, cuts=cuts)
         except ActorflowError as error:
-            unrecovered[header.run_id] = error
+            if kernel.broken_runs and isinstance(error, JournalError) and not isinstance(error, JournalCorrupt):
+                kernel.broken_runs[header.run_id] = error  # a write failed meanwhile: it goes on when writing works
+            else:
+                unrecovered[header.run_id] = error
         await trio.lowlevel.checkpoint()
 
 
@@ -200,26 +214,36 @@ async def repair(kernel: Kernel) -> None:
 
 async def _repair_tree(kernel: Kernel, run_id: str) -> None:
     """A run goes on together with those above and below it, which have stopped with it."""
+    async with kernel.reviving:
+        await _revive_tree(kernel, run_id)
+
+
+async def _revive_tree(kernel: Kernel, run_id: str) -> None:
     first = kernel.find(run_id)
-    actors = kernel.tree(first) if first is not None else []
+    actors: list[RunActor] = []
+    if first is not None:
+        if first.broken is None:  # it has been taken up with another one
+            kernel.broken_runs.pop(run_id, None)
+            return
+        kernel.broken(first, first.broken)  # all of them: none may go on beside its successor
+        actors = kernel.tree(first)
     if any(actor.passes for actor in actors):
         return  # their steps have not ended yet
     stopped: dict[str, RunActor | None] = {actor.state.run_id: actor for actor in actors}
     stopped = stopped or {run_id: None}
     try:
-        for name in stopped:
-            await kernel.journal.header(name)  # is there anybody to ask?
-        for name in stopped:
+        headers = {name: await kernel.journal.header(name) for name in stopped}  # if there is anybody to ask
+        for name, actor in stopped.items():
             kernel.actors.pop(name, None)
             kernel.resting.pop(name, None)
             kernel.broken_runs.pop(name, None)  # now: it may stop again before all have been taken up
-        for name, actor in stopped.items():
-            header = await kernel.journal.header(name)
+            header = headers[name]
             if actor is not None and actor.header is not None:  # what it counted as may never have become true
                 kernel.status_changed(actor.header.status, RunStatus.COMPLETED if header is None else header.status)
                 actor.header = header
+        for name, header in headers.items():
             if header is not None:
-                await take_up(kernel, name, crashed=False)
+                await _take_up(kernel, name, False, Cuts(kernel.journal))
     except RuntimeClosed:
         raise
     except ActorflowError as error:

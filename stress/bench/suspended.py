@@ -62,13 +62,14 @@ def in_a_journal(settings: Settings) -> Iterator[Figure]:
     what = f"resuming one of {runs:,} suspended runs, to its end / one of {FEW}"
     yield ratio("P8", what, times.resume_many, times.resume_few, goal=1.5, note=note)
     left = runs - len(times.resume_many)
+    resuming, suspending = times.resume_all / left, weight.seconds / (runs - start)
     yield Figure(
         id="P8",
         what=f"resuming {left:,} suspended runs, to their ends",
         value=times.resume_all,
         unit="s",
         samples=(times.resume_all,),
-        note=f"{times.resume_all / left * 1e6:.0f} µs a run; suspending took {weight.seconds / (runs - start) * 1e6:.0f} µs",
+        note=f"{resuming * 1e6:.0f} µs a run; suspending took {suspending * 1e6:.0f} µs",
     )
     yield Figure(
         id="P8",

@@ -52,7 +52,7 @@ def plan_of(**options: object) -> RunPlan:
 
 
 def chain_plan(*nodes: Node, **options: object) -> RunPlan:
-    """A graph of these links, over the steps of `plan_of` and whatever else they name; sleeps and waits have no code."""
+    """A graph of these links, over the steps of `plan_of` and what else they name; sleeps and waits have no code."""
     plain = plan_of()
     steps = {name: step for name, step in plain.steps.items() if name != "start"}
     for node in nodes:
@@ -342,4 +342,4 @@ def check_fold(machine: Machine) -> None:
 def in_order(state: RunState) -> bool:
     """Whether what waits for a place stands in due order, schedule order for ties."""
     lines = [state.ready, *(gate.held for gate in state.gates.values())]
-    return all(list(line) == sorted(line, key=lambda entry: entry[:2]) for line in lines)
+    return all(list(line) == sorted(line, key=lambda entry: entry[:3]) for line in lines)

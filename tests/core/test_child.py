@@ -316,6 +316,7 @@ def test_the_changes_of_a_child_are_applied_as_one_and_count_as_the_parents_own(
     perform(machine.state, machine.plan, T0, 1, "increment", "i", 1, NO_MARK)
     machine.facts.append(f.OperationApplied(T0, 1, "increment", "i", 1, ""))
     assert machine.state.own[3:] == [("set", "k", "1"), ("increment", "i", 1)]
+    assert load_state("run", dump_state(machine.state)).own == machine.state.own
     with pytest.raises(LostUpdate, match="another branch"):
         machine.tell(c.Operate(1, "set", "l", "1", "", 0))
     check_fold(machine)

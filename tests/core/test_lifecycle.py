@@ -136,7 +136,7 @@ def work_of(machine: Machine, kind: str, x: int, y: int, flag: bool) -> c.Comman
             return c.SendEvent(pick(EVENTS, x), encode(y))
         case "operate":
             verb, key, argument = operation(x, y)
-            compute = (lambda old: "[0]") if verb == "update" and flag else None
+            compute = (lambda old: ("[0]", "mark")) if verb == "update" and flag else None
             return c.Operate(n, verb, key, argument, "named" if flag and y % 7 == 0 else "", -1, compute)
         case "transact":
             return c.Transact(n, [operation(x + i, y + i) for i in range(1 + x % 3)], "whole" if y % 7 == 0 else "")
@@ -151,7 +151,7 @@ def work_of(machine: Machine, kind: str, x: int, y: int, flag: bool) -> c.Comman
         case "resume":
             return c.ResumeStep(pick(sorted(state.suspended), x), encode(y))
         case "child" if n:
-            return c.StartChild(n, "Child", encode(x % 3), lambda values: len(values))
+            return c.StartChild(n, "Child", encode(x % 3), len)
         case "report":
             gives = [operation(x + i, y + i) for i in range(y % 3)]
             return c.ReportChild(pick(sorted(state.calls), x), pick(NEWS, y), encode(y), operations=gives)
@@ -345,18 +345,25 @@ def test_a_state_that_went_through_text_goes_on_like_the_original(plan: Any, bef
     plan=plans(room=1000), asks=st.lists(st.tuples(ASKS, st.sampled_from([0.25, 1.0, 4.0])), min_size=5, max_size=30)
 )
 def test_the_end_of_the_process_interrupts_what_was_live_and_nothing_else(plan: Any, asks: Any) -> None:
-    """After a fold, each live step is armed again with what it has done, and all other steps stand as they stood."""
+    """Each live step is armed again with what it has done, and all others stand as they stood; what its join had
+    decided against is cancelled.
+    """
     machine = Machine(plan).start()
     for ask, pause in asks:
         machine.now += pause
         play(machine, ask)
     state = machine.state
     live = {n: (item.step, item.payload, item.log, item.failures) for n, item in state.live.items()}
-    done = dict(state.done)
+    done, suspended = dict(state.done), dict(state.suspended)
+    closed = state.flow is not None and state.flow.group is not None and state.flow.group.closed
     for n in pending(state):
         machine.tell(c.DropStep(n) if state.phase is Phase.STOPPING else c.InterruptStep(n, True))
     assert not state.live
-    if state.phase is not Phase.STOPPING:
+    assert state.suspended == suspended
+    if closed:
+        ended = {n: row[2] for n, row in state.done.items() if n not in done}
+        assert ended == dict.fromkeys(live, "cancelled")
+    elif state.phase is not Phase.STOPPING:
         assert state.done == done
         for n, kept in live.items():
             item = state.armed[n]

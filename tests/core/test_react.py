@@ -496,3 +496,30 @@ def test_a_run_ends_once_after_its_last_branch(count: int) -> None:
         machine.do(c.FinishStep(n, "null"))
     assert machine.state.phase is Phase.OVER
     assert kinds(machine.facts).count("RunEnded") == 1
+
+
+@pytest.mark.rule("C2", "F4")
+@pytest.mark.parametrize("step", ["a", "rated"])
+@pytest.mark.parametrize("delay", [0.0, 1.0])
+@pytest.mark.parametrize("through_text", [False, True])
+def test_the_first_of_a_batch_that_was_cut_off_stands_before_the_rest(
+    step: str, delay: float, through_text: bool
+) -> None:
+    """It goes by the same number and the same due time as its batch, in every queue, and is told apart from it."""
+    machine = running(max_live_steps=2)
+    numbers = many(machine, step, 3, delay=delay)
+    others = many(machine, step, 2, delay=delay)
+    machine.do(c.Tick(), after=delay)
+    assert live(machine) == numbers[:1]
+    machine.tell(c.InterruptStep(numbers[0], True))
+    machine = machine.copy() if through_text else machine
+    machine.settle()
+    started = []
+    while len(started) < 5:
+        assert len(live(machine)) <= 1
+        for n in live(machine):
+            started.append(n)
+            machine.do(c.FinishStep(n, "null"))
+        check_books(machine)
+        machine.do(c.Tick(), after=4)
+    assert started == [*numbers, *others]

@@ -6,14 +6,15 @@ import ast
 import inspect
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import attrs
 import pytest
 
-from actorflow._core import commands, facts
+from actorflow._core import commands, fact, facts, facts_child, facts_graph, facts_run
 from actorflow._core.apply import APPLY
 from actorflow._core.commands import COMMANDS
 from actorflow._core.decide import DECIDE
@@ -45,10 +46,20 @@ def test_every_fact_has_a_tag() -> None:
     assert len(set(map(repr, TAGS.values()))) == len(TAGS)
 
 
-@pytest.mark.parametrize(("module", "union"), [(commands, COMMANDS), (facts, FACTS)], ids=["commands", "facts"])
-def test_a_union_lists_its_whole_module(module: ModuleType, union: tuple[type, ...]) -> None:
-    """Each record that the module defines is in its union, once; a record left out would be in no table."""
-    records = {cls for _, cls in inspect.getmembers(module, attrs.has) if cls.__module__ == module.__name__}
+FACT_MODULES = (facts_run, facts_child, facts_graph)
+
+
+@pytest.mark.parametrize(
+    ("modules", "union"), [((commands,), COMMANDS), (FACT_MODULES, FACTS)], ids=["commands", "facts"]
+)
+def test_a_union_lists_its_whole_modules(modules: Sequence[ModuleType], union: tuple[type, ...]) -> None:
+    """Each record that the modules define is in its union, once; a record left out would be in no table."""
+    records = {
+        cls
+        for module in modules
+        for _, cls in inspect.getmembers(module, attrs.has)
+        if cls.__module__ == module.__name__
+    }
     parts = {part for cls in records for part in records if part is not cls and mentions(cls, part)}
     assert len(set(union)) == len(union)
     assert records - set(union) <= parts, "neither in the union nor a part of a record that is"
@@ -76,20 +87,35 @@ UNSEEN = {
     "RunOutcome.steps": "made when it is first looked at",
     "load_state": "a run that comes from text, field by field",
     "load_activation": "an activation that comes from text, field by field",
+    "load_flow": "the place on a chain that comes from text, field by field",
+    "seeded": "the scheduler of a campaign draws from a seed, and is given back as it was",
     "Workflow.__init_subclass__": "what was found out about a workflow class is kept on it",
     "compile_workflow": "what was found out about a workflow class is kept on it",
 }
 
 
 def test_a_fact_is_declared_as_one() -> None:
-    """Each class of the module stands under `@fact`, and for the type checker that is `attrs.frozen`."""
-    module = ast.parse(inspect.getsource(facts))
-    classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
+    """Each class of the modules stands under `@fact`, and for the type checker that is `attrs.frozen`."""
+    modules = [ast.parse(inspect.getsource(module)) for module in FACT_MODULES]
+    classes = [node for module in modules for node in module.body if isinstance(node, ast.ClassDef)]
+    assert len(classes) == len(FACTS)
     assert {node.name: [ast.unparse(word) for word in node.decorator_list] for node in classes} == {
         cls.__name__: ["fact"] for cls in FACTS
     }
-    (told,) = [node.body for node in module.body if isinstance(node, ast.If)]
+    assert [vars(module)["fact"] for module in FACT_MODULES] == [fact.fact] * len(FACT_MODULES)
+    (told,) = [
+        node.body
+        for node in ast.parse(inspect.getsource(fact)).body
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
     assert [ast.unparse(node) for node in told] == ["from attrs import frozen as fact"]
+
+
+def test_every_fact_leaves_by_one_module() -> None:
+    """`facts` gives out the union, each of its facts, and nothing else; every union of hints names them all."""
+    assert set(facts.__all__) == {"FACTS", "Fact", *(cls.__name__ for cls in FACTS)}
+    assert set(get_args(facts.Fact)) == set(FACTS)
+    assert set(get_args(commands.Command)) == set(COMMANDS)
 
 
 def test_the_type_checker_refuses_to_change_a_fact(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from actorflow._core import facts as f
 from actorflow._core.facts import FACTS, Fact
 from actorflow.journals import codec
 from actorflow.journals.codec import decode_frame, encode_frame
-from actorflow.journals.tags import TAGS, Tag
 from actorflow.journals.columns import ATOM, TEXT, WORD
+from actorflow.journals.tags import TAGS, Tag
 from actorflow.testing.journal_samples import AT, SAMPLES, pushes, without_values
 
 

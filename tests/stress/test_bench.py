@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from actorflow import Context, open_runtime
+from actorflow import Context, open_runtime, step, workflow
 from stress.__main__ import main
-from stress.bench import plan, report
+from stress.bench import asleep, child_runs, graphs, observers, plan, report, suspended
 from stress.bench.figures import Figure, Settings, WrongAnswer, ratio
 from stress.bench.pushes import ITEM_BYTES, item
 from stress.bench.question import FanOut, ask, baseline, check, check_items
@@ -121,3 +121,63 @@ def test_the_table_needs_no_rich(monkeypatch: pytest.MonkeyPatch, capsys: pytest
 def test_an_item_has_the_announced_size(number: int) -> None:
     """The payload that P5 divides by is what the items hold."""
     assert len(json.dumps(item(number), separators=(",", ":"))) == ITEM_BYTES
+
+
+def test_there_is_a_group_for_every_published_goal() -> None:
+    """P1 to P12, in that order."""
+    assert list(plan.GROUPS) == [f"P{number}" for number in range(1, 13)]
+
+
+async def test_child_runs_are_timed_for_a_full_and_for_an_empty_parent(journal: str) -> None:
+    """P6: one figure for each of the two parents, whose children saw what they should."""
+    found = await child_runs.start_children(journal, 2 * child_runs.SLICE)
+    assert sorted(found) == [0, 2 * child_runs.SLICE]
+    assert min(found.values()) > 0
+
+
+async def test_a_foreach_that_gives_something_else_is_a_wrong_answer(journal: str) -> None:
+    """P7: the output is compared, element by element."""
+
+    @step
+    async def forgets(data: int, ctx: Context[object]) -> int:
+        return 0 if data == 7 else 2 * data
+
+    right = workflow("doubling").foreach(graphs.double, concurrency=None).commit()
+    wrong = workflow("forgetting").foreach(forgets).commit()
+    assert await graphs.run_foreach(right, journal, 20, 2) > 0
+    with pytest.raises(WrongAnswer, match="foreach of 20 elements"):
+        await graphs.run_foreach(wrong, journal, 20, 1)
+
+
+async def test_outputs_of_a_chain_are_weighed(sqlite_url: str) -> None:
+    """P5: what a journal takes is at least what was put in."""
+    while_open, closed = await graphs.chain_and_weigh(sqlite_url)
+    assert min(while_open, closed) > graphs.STEPS * graphs.OUTPUT_BYTES
+
+
+async def test_suspended_runs_are_weighed_and_all_resumed(tmp_path: Path) -> None:
+    """P8: the runs that one runtime leaves suspended are found, resumed and completed by the next."""
+    many, few = (f"sqlite:{tmp_path / name}.db" for name in ("many", "few"))
+    weight = await asleep.weigh(10, 30, many)
+    await asleep.weigh(suspended.FEW, suspended.FEW, few)
+    assert min(weight.few_bytes, weight.few_blocks, weight.many_bytes, weight.many_blocks, weight.seconds) > 0
+    times = await suspended.resume(many, few, 30, 2, 5)
+    assert [len(times.open_many), len(times.resume_many), len(times.resume_few)] == [2, 5, 5]
+    async with open_runtime([asleep.Asking], journal=many) as runtime:
+        runs = await runtime.list_runs()
+    assert [run.status.value for run in runs] == ["completed"] * 30
+
+
+async def test_a_suspended_run_that_is_lost_is_a_wrong_answer(tmp_path: Path) -> None:
+    """P8: a journal with fewer runs than there should be gives no figure."""
+    many, few = (f"sqlite:{tmp_path / name}.db" for name in ("many", "few"))
+    await asleep.weigh(10, 29, many)
+    await asleep.weigh(suspended.FEW, suspended.FEW, few)
+    with pytest.raises(WrongAnswer, match="29 of 30 suspended runs"):
+        await suspended.resume(many, few, 30, 1, 5)
+
+
+@pytest.mark.parametrize("how", ["", *observers.GOALS])
+async def test_every_observer_hears_the_whole_run(journal: str, how: str) -> None:
+    """P12: the stream ends with the last fact, the instrument has heard of each step; `WrongAnswer` otherwise."""
+    assert await observers.observe(journal, 50, how) > 0
