@@ -34,7 +34,7 @@ async def release(kernel: Kernel) -> None:
 async def close(kernel: Kernel, grace: float) -> None:
     """Bring every run to rest; returns when no step runs, and nothing waits for the journal."""
     kernel.closing = True
-    for actor in kernel.actors.values():
+    for actor in (*kernel.actors.values(), *kernel.resting.values()):  # a timer may yet wake one that rests
         actor.paused = True
     began = trio.current_time()
     await _let_steps_end(kernel, grace)

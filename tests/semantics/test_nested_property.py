@@ -130,3 +130,40 @@ async def counted(runtime, *, answered: bool) -> None:
             await trio.sleep(1)
     assert outcome.status is (RunStatus.COMPLETED if answered else RunStatus.SUSPENDED)
     assert runtime.statistics().suspended_runs == int(not answered)
+
+
+class Late(Workflow):
+    """Asks, and has a step that is due later."""
+
+    async def start(self, data, ctx: Context):
+        await ctx.schedule_next_step("late", delay=5)
+        await ctx.suspend()
+
+    async def late(self, data, ctx: Context):
+        await trio.sleep(2)
+        await ctx.run_store.push("a", "late")
+
+    async def on_workflow_complete(self, ctx: Context):
+        return await ctx.run_store.get("a")
+
+
+class Long(Workflow):
+    """Holds the closing up."""
+
+    async def start(self, data, ctx: Context):
+        await trio.sleep_forever()
+
+
+@pytest.mark.rule("D7", "F4")
+async def test_a_timer_of_a_suspended_run_that_falls_due_while_the_runtime_closes(autojump_clock: MockClock) -> None:
+    """Its step is not started to be cancelled at once: it is there at the next opening."""
+    disk = MemoryJournal(durable=True)
+    async with open_runtime([Late, Long], journal=disk, shutdown_grace=3) as runtime:
+        run = await runtime.start(Late, run_id="late")
+        await runtime.start(Long)
+        assert (await run.wait()).status is RunStatus.SUSPENDED
+        await trio.sleep(3)
+    async with open_runtime([Late, Long], journal=disk, shutdown_grace=0) as runtime:
+        run = await runtime.get_run("late")
+        await run.resume()
+        assert await run.result() == ["late"]
