@@ -254,6 +254,10 @@ def _drop_armed(state: RunState, at: float) -> None:
         waited = state.armed.get(state.flow.current) if state.flow is not None else None
         hidden = waited is not None and is_internal(waited.step)  # part of the graph, and no step of its author's
         state.counts[StepStatus.CANCELLED] += state.armed_count - hidden
+        if state.calls:
+            for item in state.armed.values():
+                if isinstance(item, Activation):  # it has run before, and may have called
+                    forget_calls(state, item)
         state.armed.clear()
         state.firsts.clear()
         state.batches.clear()

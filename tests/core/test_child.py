@@ -17,7 +17,7 @@ from actorflow._core.commands import NO_MARK
 from actorflow._core.lifecycle import Phase, RunStatus
 from actorflow._core.perform import perform
 from actorflow._core.plan import NodeKind
-from actorflow._core.policies import DRAIN, Limits
+from actorflow._core.policies import DRAIN, Limits, first
 from actorflow._core.run_state import RunState
 from actorflow._core.state_text import dump_state, load_state
 from actorflow._core.store_state import Value, value_of
@@ -260,12 +260,30 @@ def test_a_call_whose_step_has_ended_is_forgotten_with_its_end() -> None:
     """Also one that was decided when its step had ended already."""
     machine = running()
     n = machine.schedule("a")
-    first = call(machine, n)
+    early = call(machine, n)
     machine.finish(n)
     late = call(machine, n)
-    assert sorted(machine.state.calls) == [first, late]
-    for number in (late, first):
+    assert sorted(machine.state.calls) == [early, late]
+    for number in (late, early):
         news(machine, number, RunStatus.COMPLETED)
+    assert machine.state.calls == {}
+    check_books(machine)
+    check_fold(machine)
+
+
+@pytest.mark.rule("C12")
+@pytest.mark.parametrize("by_join", [True, False])
+def test_what_a_dropped_step_had_called_is_forgotten(by_join: bool) -> None:
+    """A step that waits for its next attempt, and one that never ran, when the run or the join ends them."""
+    chain = link(NodeKind.PARALLEL, "tough", "a", "both", join=DRAIN if not by_join else first(1))
+    machine = Machine(chain_plan(chain, link(NodeKind.STEP, "b"), max_live_steps=2)).start()
+    done, unended = call(machine, 1), call(machine, 1, data="2")
+    news(machine, done, RunStatus.COMPLETED)
+    machine.fail(1, retryable=True)
+    machine.do(c.FinishStep(2, "null") if by_join else c.CancelRun("stop"))
+    assert list(machine.state.calls) == [unended]
+    check_books(machine)
+    news(machine, unended, RunStatus.CANCELLED)
     assert machine.state.calls == {}
     check_books(machine)
     check_fold(machine)
@@ -456,8 +474,8 @@ def test_an_event_for_whoever_waits_is_kept_by_nobody_else() -> None:
 def test_a_step_of_a_descendant_is_remembered_as_long_as_its_child_is_open() -> None:
     """Its operations, named ones and transactions are recognised on a second pass; then it is forgotten."""
     machine = running()
-    first, other = call(machine), call(machine)
-    n, deep = guest(f"{first}.3"), guest(f"{other}.2.7")
+    one, other = call(machine), call(machine)
+    n, deep = guest(f"{one}.3"), guest(f"{other}.2.7")
     machine.do(c.Operate(n, "push", "l", '"x"'))
     machine.do(c.Transact(n, [("increment", "i", 1), ("push", "l", '"y"')]))
     assert machine.tell(c.Operate(n, "increment", "i", 5, "named")) == 6
@@ -476,9 +494,9 @@ def test_a_step_of_a_descendant_is_remembered_as_long_as_its_child_is_open() -> 
     check_books(machine)
     check_fold(machine)
     loaded = load_state("run", dump_state(machine.state))
-    apply(loaded, f.ChildEnded(T0, first, "completed", "null", "", "", []))
+    apply(loaded, f.ChildEnded(T0, one, "completed", "null", "", "", []))
     assert (list(loaded.guests), loaded.guests_of) == ([deep], {other: [deep]})
-    news(machine, first, RunStatus.COMPLETED)
+    news(machine, one, RunStatus.COMPLETED)
     assert list(machine.state.guests) == [deep]
     news(machine, other, RunStatus.FAILED)
     assert (machine.state.guests, machine.state.guests_of) == ({}, {})
