@@ -40,19 +40,27 @@ def activation_id(prefix: str, number: int) -> str:
     """
     if number >= 0:
         return f"{prefix}{number}"
-    return prefix + ".".join(str(part) for part in _parts(-number))
+    return prefix + ".".join(str(part) for part in _parts(-number)[:-1])
 
 
 _GUEST_BITS: Final = 48
 """Room for one number of an activation in the number of a guest: more than a run can count."""
 
 
-def guest(path: str) -> int:
-    """The number under which a step of a descendant writes to a run: negative, and made of its id below that run."""
+def guest(path: str, wakes: int) -> int:
+    """The number under which a step of a descendant writes to a run: negative, and made of its id below that run and
+    of how often it has been resumed.
+    """
     number = 0
-    for part in path.split("."):
-        number = (number << _GUEST_BITS) | int(part)
+    for part in (*map(int, path.split(".")), wakes):
+        number = (number << _GUEST_BITS) | part
     return -number
+
+
+def guest_legs(number: int) -> list[int]:
+    """The numbers of the same guest from its first pass on, up to this one."""
+    wakes = -number & ((1 << _GUEST_BITS) - 1)
+    return [number + wakes - leg for leg in range(wakes + 1)]
 
 
 def guest_call(number: int) -> int:

@@ -112,7 +112,7 @@ def _from_batch(state: RunState, n: int) -> Activation:
 def _end_pass(state: RunState, n: int) -> Activation:
     activation = state.live.pop(n)
     if state.parked:
-        state.parked.discard(n)
+        state.parked.pop(n, None)
     if state.gates and activation.step in state.gates:
         state.gates[activation.step].live -= 1
     return activation
@@ -196,6 +196,7 @@ def _wake(state: RunState, n: int, at: float) -> None:
     activation = state.suspended.pop(n)
     activation.call, activation.label, activation.note = 0, "", "null"
     activation.leg = len(activation.log or ())
+    activation.wakes += 1
     _rearm(state, activation, at, at)
 
 

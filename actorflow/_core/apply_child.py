@@ -16,7 +16,7 @@ from .run_state import Call
 from .store_state import key_bytes, value_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from .run_state import Activation, RunState
     from .store_state import Value
@@ -110,13 +110,26 @@ def forget_failed_calls(state: RunState, activation: Activation) -> None:
     """A step will be tried again: children that have completed are its results, those that failed are called anew."""
     gone = {call.n: call for call in _calls_of(state, activation) if call.status is not RunStatus.COMPLETED}
     if gone:
-        log, leg = activation.log or [], activation.leg
-        stays = [entry[0] != "child" or entry[3] not in gone for entry in log]
-        activation.log = [entry for entry, stay in zip(log, stays, strict=True) if stay]
-        activation.leg = sum(stays[:leg])  # what was there at the last resume, without what is gone
+        _forget_in_log(activation, gone.keys())
         for n, call in gone.items():
             if call.status in RUN_OVER:
                 del state.calls[n]
+
+
+def _forget_in_log(activation: Activation, gone: Collection[int]) -> None:
+    """These calls will not be recognised any more: a pass that asks for the same calls anew."""
+    log, leg = activation.log or [], activation.leg
+    stays = [entry[0] != "child" or entry[3] not in gone for entry in log]
+    activation.log = [entry for entry, stay in zip(log, stays, strict=True) if stay]
+    activation.leg = sum(stays[:leg])  # what was there at the last resume, without what is gone
+
+
+def _child_abandoned(state: RunState, fact: f.ChildAbandoned) -> None:
+    call = state.calls[fact.n]
+    call.unwanted = True
+    caller = state.live.get(call.by)
+    if caller is not None:
+        _forget_in_log(caller, (fact.n,))
 
 
 def _event_forwarded(state: RunState, fact: f.EventForwarded) -> str:
@@ -132,6 +145,7 @@ APPLY_CHILD: Final[Mapping[type, Callable[..., object]]] = {  # type: ignore[exp
     f.RunWoken: _run_woken,
     f.ChildAttached: _child_attached,
     f.ChildStarted: _child_started,
+    f.ChildAbandoned: _child_abandoned,
     f.ChildPaused: _child_paused,
     f.ChildWoken: _child_woken,
     f.EventForwarded: _event_forwarded,

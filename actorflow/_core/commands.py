@@ -224,6 +224,13 @@ class StartChild:
 
 
 @define(eq=False)
+class AbandonCall:
+    """A step does not want a child any more."""
+
+    call: int
+
+
+@define(eq=False)
 class ReportChild:
     """News of a child run: it is suspended, goes on, or is over."""
 
@@ -286,6 +293,7 @@ Command = (
     | SuspendStep
     | ResumeStep
     | StartChild
+    | AbandonCall
     | ReportChild
     | ClaimEvent
 )
@@ -313,6 +321,7 @@ COMMANDS: Final = (
     SuspendStep,
     ResumeStep,
     StartChild,
+    AbandonCall,
     ReportChild,
     ClaimEvent,
 )

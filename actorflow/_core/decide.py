@@ -73,7 +73,7 @@ def _tick(state: RunState, plan: RunPlan, command: c.Tick, now: float) -> Ruling
 
 _AFTER_THE_END: Final = (
     c.CancelRun, c.Tick, c.FinishStep, c.FailStep, c.DropStep, c.FinishHook, c.Unschedule, c.Bail, c.SuspendStep,
-    c.ReportChild, c.ClaimEvent,
+    c.ReportChild, c.AbandonCall, c.ClaimEvent,
 )  # fmt: skip
 """Commands that may meet a run that has ended: the news is late, and nothing happens."""
 

@@ -76,6 +76,13 @@ def _report_child(state: RunState, plan: RunPlan, command: c.ReportChild, now: f
     return Ruling((f.ChildEnded(now, n, status, output, error_type, message, operations),))
 
 
+def _abandon_call(state: RunState, plan: RunPlan, command: c.AbandonCall, now: float) -> Ruling:
+    call = state.calls.get(command.call)
+    if call is None or call.unwanted or call.status in RUN_OVER:
+        return NOTHING
+    return Ruling((f.ChildAbandoned(now, command.call),))
+
+
 def _claim_event(state: RunState, plan: RunPlan, command: c.ClaimEvent, now: float) -> Ruling:
     if state.phase is not Phase.OPEN or not state.kept.get(command.event):
         return NOTHING
@@ -87,6 +94,7 @@ DECIDE_CHILD: Final[Mapping[type, Callable[..., Ruling]]] = {  # type: ignore[ex
     c.ResumeStep: _resume_step,
     c.StartChild: _start_child,
     c.ReportChild: _report_child,
+    c.AbandonCall: _abandon_call,
     c.ClaimEvent: _claim_event,
 }
 """The part of `DECIDE` that is decided here."""

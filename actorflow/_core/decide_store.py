@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .._ids import activation_id
+from .._ids import activation_id, guest_legs
 from ..errors import InputError, LostUpdate, StateTypeError, ValueTooLarge
 from . import commands as c
 from . import facts as f
@@ -144,17 +144,28 @@ def _operate(state: RunState, plan: RunPlan, command: c.Operate, now: float) -> 
     return Ruling((fact,))
 
 
+def _names(state: RunState, n: int, op_id: str) -> tuple[str, str, object] | None:
+    """The operation of this name that activation `n` has applied: a live step, or one of a descendant in any leg."""
+    if n > 0:
+        asker = state.live.get(n)
+        return asker.named.get(op_id) if asker is not None and asker.named is not None else None
+    for leg in guest_legs(n):
+        guest = state.guests.get(leg)
+        if guest is not None and guest.named is not None and op_id in guest.named:
+            return guest.named[op_id]
+    return None
+
+
 def is_named(state: RunState, n: int, op_id: str) -> bool:
     """Whether activation `n` has applied an operation of this name."""
-    asker = state.asker(n)
-    return asker is not None and asker.named is not None and op_id in asker.named
+    return _names(state, n, op_id) is not None
 
 
 def named_reply(state: RunState, n: int, op_id: str, verb: str, key: str) -> object:
     """What the operation named `op_id` replied; `InputError` if the name belongs to something else."""
-    asker = state.asker(n)
-    named = (asker.named if asker is not None else None) or {}
-    named_verb, named_key, reply = named[op_id]
+    named = _names(state, n, op_id)
+    assert named is not None
+    named_verb, named_key, reply = named
     if (named_verb, named_key) != (verb, key):
         raise InputError(
             f"op_id {op_id!r} already names {named_verb}({named_key!r}) in run {state.run_id!r}; "

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from .facts_child import (
+    ChildAbandoned,
     ChildAttached,
     ChildEnded,
     ChildPaused,
@@ -55,6 +56,7 @@ from .facts_run import (
 __all__ = [
     "FACTS",
     "AttemptFailed",
+    "ChildAbandoned",
     "ChildAttached",
     "ChildEnded",
     "ChildPaused",
@@ -126,6 +128,7 @@ Fact = (
     | RunWoken
     | ChildAttached
     | ChildStarted
+    | ChildAbandoned
     | ChildPaused
     | ChildWoken
     | ChildEnded
@@ -167,6 +170,7 @@ FACTS: Final = (
     RunWoken,
     ChildAttached,
     ChildStarted,
+    ChildAbandoned,
     ChildPaused,
     ChildWoken,
     ChildEnded,

@@ -74,6 +74,16 @@ class ChildStarted:
 
 
 @fact
+class ChildAbandoned:
+    """The step that made the call `n` does not want its child any more: it is cancelled, and a later pass of the step
+    that asks for the same calls anew.
+    """
+
+    at: float
+    n: int
+
+
+@fact
 class ChildPaused:
     """The child run of call `n` is suspended."""
 

@@ -16,7 +16,7 @@ from .decide_steps import stop_after_failure
 from .due_order import head, number, take
 from .lifecycle import ENDING_STATUS, Ending, Phase, RunStatus, StepStatus
 from .policies import JoinKind
-from .route import route
+from .route import is_last, route
 from .run_state import Activation, Batch, Gate, Queued, RunState
 
 if TYPE_CHECKING:
@@ -91,6 +91,14 @@ def _give_kept(state: RunState, now: float, record: Record) -> None:
     """An event that was kept goes to the wait that is open for it."""
     for event in [event for event in state.kept if event in state.waits]:
         record(f.EventTaken(now, event, state.waits[event][0]))
+
+
+def has_nothing_left(state: RunState, plan: RunPlan) -> bool:
+    """Whether an open run ends by itself, without starting another step."""
+    if state.open_steps or plan.chain is None:
+        return not state.open_steps
+    flow = state.flow
+    return flow is not None and (flow.failed or is_last(flow, plan.chain))
 
 
 def _output(state: RunState) -> str:

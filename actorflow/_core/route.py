@@ -7,7 +7,7 @@ of a member's end does not depend on how many members or links there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,13 @@ def route(state: RunState, plan: RunPlan, now: float, record: Record) -> bool:
         takes = "data" if node.kind is NodeKind.SLEEP else "last"
         _enter(state, plan, flow.node + 1, now, record, takes=takes)
     return True
+
+
+def is_last(flow: Flow, chain: Sequence[Node]) -> bool:
+    """Whether the chain ends when what it waits for has ended."""
+    if flow.node >= len(chain):
+        return True
+    return flow.node == len(chain) - 1 and chain[flow.node].kind is not NodeKind.LOOP and flow.stage == "body"
 
 
 def _enter(state: RunState, plan: RunPlan, index: int, now: float, record: Record, *, takes: str) -> None:
@@ -182,5 +189,5 @@ def _missing(node: Node, group: Group) -> str:
     names = "elements" if group.elements else "members"
     return (
         f"{node.name} joins at {node.join.count} successes, but of its {len(group.slots)} {names} only "
-        f"{group.succeeded + group.left} can succeed ({group.failed} failed); ask for fewer, or give it more"
+        f"{len(group.slots) - group.failed} can succeed ({group.failed} failed); ask for fewer, or give it more"
     )

@@ -52,6 +52,8 @@ class Activation:
     calls: list[int] | None = None
     """The child runs that it has called, also those that are forgotten."""
     answers: list[str] | None = None
+    wakes = 0
+    """How often it has been resumed: what it then does to the stores above is told apart by it."""
     leg = 0
     """How much of the log was there when it was last resumed: of that, only what is asked again in the same words is
     recognised."""
@@ -100,6 +102,8 @@ class Call:
     output: str = "null"
     error_type: str = ""
     message: str = ""
+    unwanted: bool = False
+    """The step has let go of it: it is being cancelled."""
 
 
 @define(eq=False)
@@ -191,7 +195,8 @@ class RunState:
     timers: list[Queued] = field(factory=list)
     gates: dict[str, Gate] = field(factory=dict)
     live: dict[int, Activation] = field(factory=dict)
-    parked: set[int] = field(factory=set)
+    parked: dict[int, int] = field(factory=dict)
+    """How many waits for this run, or for one below or above it, each live step is in: it takes no place meanwhile."""
     suspended: dict[int, Activation] = field(factory=dict)
     calls: dict[int, Call] = field(factory=dict)
     open_calls: int = 0
@@ -226,10 +231,6 @@ class RunState:
     def open_steps(self) -> int:
         """Steps that are armed, live or suspended, and child runs: the run is not over before this is zero."""
         return self.armed_count + len(self.live) + len(self.suspended) + self.open_calls
-
-    def asker(self, n: int) -> Activation | None:
-        """The step that sends operations under this number: a live one, or a descendant's."""
-        return self.live.get(n) if n > 0 else self.guests.get(n)
 
     def wake_at(self) -> float:
         """The next due time in the future, 0.0 if there is none; a cancelled timer makes it too early, never late."""

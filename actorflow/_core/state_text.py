@@ -173,12 +173,21 @@ def _load_batch(row: list[object]) -> Batch:
 
 
 def _call(call: Call) -> Row:
-    return [call.n, call.by, call.workflow_id, call.status.value, call.output, call.error_type, call.message]
+    return [
+        call.n,
+        call.by,
+        call.workflow_id,
+        call.status.value,
+        call.output,
+        call.error_type,
+        call.message,
+        call.unwanted,
+    ]
 
 
 def _load_call(row: list[str]) -> Call:
-    n, by, workflow_id, status, output, error_type, message = row
-    return Call(int(n), int(by), workflow_id, RunStatus(status), output, error_type, message)
+    n, by, workflow_id, status, output, error_type, message, unwanted = row
+    return Call(int(n), int(by), workflow_id, RunStatus(status), output, error_type, message, bool(unwanted))
 
 
 def _add_call(state: RunState, call: Call) -> None:
@@ -215,6 +224,7 @@ def _load_flow(row: Row | None) -> Flow | None:
 _ACTIVATION: Final = (
     "n", "step", "payload", "scheduled_at", "due", "attempt", "failures", "crashes", "started_at", "key", "event",
     "once", "error_type", "message", "interrupted", "call", "label", "note", "answers", "leg",
+    "wakes",
 )  # fmt: skip
 
 

@@ -53,6 +53,10 @@ if TYPE_CHECKING:
     from .supervisor import RunActor
 
 
+NEST_MAX: Final = 50
+"""Levels through which news go up in one call; deeper ones wait for a turn, or Python's stack would end."""
+
+
 # --- calling one
 
 
@@ -171,9 +175,9 @@ async def _outcome(owner: Pass, call: int, definition: Definition) -> object:
 
 async def _abandon(actor: RunActor, owner: Pass, call: int) -> None:
     """The step does not want the child any more, by a scope of its own: the child is cancelled and awaited."""
-    cancel_calls(actor, [call], "the step that called it was cancelled")
-    # Bounded by the child's own end, or by the journal's trouble that stops both.
+    # Bounded by the child's own end, or by the journal's trouble or the closing, which stop both.
     with trio.CancelScope(shield=True), suppress(ActorflowError):
+        await actor.control(c.AbandonCall(call))
         while (found := actor.state.calls.get(call)) is not None and found.status not in RUN_OVER:
             if owner.stop_reason is not None or actor.broken is not None:
                 return
@@ -274,12 +278,16 @@ def _forward(actor: RunActor, claim: c.ClaimEvent, data: object) -> None:
 
 def cancel_calls(actor: RunActor, calls: Sequence[int], reason: str) -> None:
     """Cancel the children of these calls, also those that rest in the journal."""
+    absent: list[str] = []
     for n in calls:
-        child = actor.kernel.find(child_id(actor.state.run_id, n))
-        if child is not None:
-            child.tell_control(c.CancelRun(reason))
+        name = child_id(actor.state.run_id, n)
+        child = actor.kernel.find(name)
+        if child is None:
+            absent.append(name)
         else:
-            actor.kernel.fetch(child_id(actor.state.run_id, n), c.CancelRun(reason))
+            child.tell_control(c.CancelRun(reason))
+    if absent:
+        actor.kernel.fetch(absent, c.CancelRun(reason))
 
 
 def tell_again(actor: RunActor, parent: RunActor) -> None:
@@ -304,7 +312,7 @@ def report(actor: RunActor, status: RunStatus) -> None:
         command.message = state.reason
     elif status is RunStatus.FAILED:
         _tell_failure(actor, parent, command)
-    if parent.idle:
+    if parent.idle and state.prefix.count(".") <= NEST_MAX:
         parent.execute(command)  # nothing has to be durable: whoever resumed the child finds its parent awake
     else:
         parent.tell_control(command)

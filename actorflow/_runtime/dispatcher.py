@@ -170,3 +170,7 @@ class Dispatcher:
             if actor.volatile and actor.broken is None and (append := actor.append()) is not None
         ]
         await kernel.commit(appends)  # also with nothing of its own: it waits for a commit under way
+        for append in appends:
+            actor = kernel.actors.get(append.run_id)
+            if actor is not None and actor.ended and not actor.outbox:  # else its last facts are yet to come
+                del kernel.actors[append.run_id]

@@ -2,15 +2,17 @@
 
 What lives here: finding the place, copying the facts, taking the new run up. What does not: the folding (`inspect`).
 
-Parent and child have journals of their own; the moment of a fork is told by the time of its last fact. A child that
+Parent and child have journals of their own; how far each had come is told by the times of their facts. A child that
 was over then is only its result. One that was not is forked with its parent; if it has ended since, and its values are
 gone with it, it begins anew with what it inherits.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from copy import copy
+from math import nextafter
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field
@@ -19,8 +21,10 @@ from .._core import facts as f
 from .._core.apply import fold
 from .._core.apply_child import inherited
 from .._core.lifecycle import RUN_OVER, Phase, RunStatus
+from .._core.react import open_gates, wake_at
 from .._core.run_state import RunState
 from .._core.store_state import value_text
+from .._core.values import encode
 from .._ids import activation_id, child_id
 from ..abc import Append, RunHeader
 from ..errors import InputError, RunExists, RunOver
@@ -32,6 +36,7 @@ from .starting import checked_run_id
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from .._core.plan import RunPlan
     from .._core.store_state import Value
     from .handle import Run
     from .runtime import Runtime
@@ -45,6 +50,8 @@ class _Fork:
     """One fork on its way: what it will commit, and where single runs of the tree are cut."""
 
     kernel: Kernel
+    moment: float
+    """What a child has done later is not shared."""
     cuts: dict[str, int] = field(factory=dict)
     appends: list[Append] = field(factory=list)
 
@@ -61,33 +68,46 @@ async def fork_run(runtime: Runtime, run_id: str, *, at: int | None, before: str
         raise unknown(run_id)
     definition = definition_for(kernel, header)
     check_values(header, definition.plan.keep_state)
+    fork = _Fork(kernel, kernel.clock.now())  # before reading: no child may be ahead of the runs above it
     facts = await kernel.journal.read(run_id)
     above = await Cuts(kernel.journal).of(header.parent_id, facts) if header.parent_id else {}
-    fork = _Fork(kernel)
     last = await _last(fork, header, facts, above, at, before)
     while last < len(facts) and not any(isinstance(fact, _BEGINS) for fact in facts[:last]):
         last += 1  # the first facts of a run are one: without its first step there would be nothing to go on with
     name = kernel.clock.new_run_id() if new_id is None else checked_run_id(new_id)
     shared = _uprooted([copy(fact) for fact in facts[:last]], above)
-    state = fold(RunState(name), shared)
+    state = _folded(RunState(name), definition.plan, shared)
     if state.phase is Phase.OVER:
         raise InputError(f"at fact {last} run {run_id!r} was already over; fork it at an earlier one, or before a step")
     if kernel.find(name) is not None or await kernel.journal.header(name) is not None:
         raise RunExists(f"run id {name!r} is taken; choose another", run_id=name)
     _keep(fork, header, state, shared)
-    await _fork_children(fork, run_id, state, shared[-1].at)
+    if last < len(facts) and not fork.cuts:  # all that the children did before the first fact that is not shared
+        fork.moment = max(shared[-1].at, nextafter(facts[last].at, 0.0))
+    await _fork_children(fork, run_id, state)
     await kernel.commit(fork.appends)
+    for append in fork.appends:
+        if append.header is not None:
+            kernel.status_changed(RunStatus.RUNNING, append.header.status)
+            kernel.set_alarm(append.run_id, append.header.wake_at)  # a child may stay in the journal
     actor = await take_up(kernel, name, crashed=False)
     for append in fork.appends[1:]:  # also one whose parent thinks it suspended, and which begins anew
-        if append.header is not None and append.header.status is RunStatus.RUNNING:
-            await take_up(kernel, append.run_id, crashed=False)
+        if append.header is not None and (append.header.status is RunStatus.RUNNING or not kernel.journal.durable):
+            await take_up(kernel, append.run_id, crashed=False)  # nothing rests in a journal that does not last
     return runtime._handle(name, header.workflow_id, actor)
 
 
 _BEGINS: Final = (f.StepScheduled, f.NodeEntered)
 
 
+def _folded(state: RunState, plan: RunPlan, facts: Sequence[f.Fact]) -> RunState:
+    """The state after these facts, with the gates of the plan: a step that they hold may be what wakes the run."""
+    open_gates(state, plan)
+    return fold(state, facts)
+
+
 def _keep(fork: _Fork, header: RunHeader, state: RunState, facts: Sequence[f.Fact]) -> None:
+    plan = definition_for(fork.kernel, header).plan
     copied = RunHeader(
         run_id=state.run_id,
         workflow_id=header.workflow_id,
@@ -97,26 +117,29 @@ def _keep(fork: _Fork, header: RunHeader, state: RunState, facts: Sequence[f.Fac
         parent_id=state.parent_id,
         created=fork.kernel.next_created(),
         started_at=header.started_at,
+        wake_at=wake_at(state, plan) if state.status is RunStatus.SUSPENDED else 0.0,
         fingerprint=header.fingerprint,
     )
-    fork.kernel.status_changed(RunStatus.RUNNING, state.status)
     fork.appends.append(Append(run_id=state.run_id, first_seq=1, facts=facts, header=copied))
 
 
 def _uprooted(facts: list[f.Fact], above: Mapping[str, Value]) -> list[f.Fact]:
     """The facts of a child as those of a run of its own: what it inherited is what it was given."""
-    for index, fact in enumerate(facts[:2]):
+    found: list[f.Fact] = []
+    for fact in facts:
         if isinstance(fact, f.RunStarted):
-            facts[index] = evolve(fact, parent_id="", prefix="")
-        elif isinstance(fact, f.ChildAttached):
-            facts[index] = f.StateSeeded(fact.at, {key: value_text(value) for key, value in above.items()})
-    return facts
+            found.append(evolve(fact, parent_id="", prefix=""))
+        elif not isinstance(fact, f.ChildAttached):
+            found.append(fact)
+        elif above:
+            found.append(f.StateSeeded(fact.at, {key: value_text(value) for key, value in above.items()}))
+    return found
 
 
 # --- the children
 
 
-async def _fork_children(fork: _Fork, old_id: str, state: RunState, moment: float) -> None:
+async def _fork_children(fork: _Fork, old_id: str, state: RunState) -> None:
     """The children that were open in `state`, with their own children, under the new run."""
     journal = fork.kernel.journal
     values = Cuts(journal)
@@ -133,15 +156,36 @@ async def _fork_children(fork: _Fork, old_id: str, state: RunState, moment: floa
             shared = _begun_anew(fork.kernel, header, facts, above)
         else:
             last = fork.cuts.get(name, len(facts))
-            shared = [fact for fact in facts[:last] if fact.at <= moment and not isinstance(fact, f.RunEnded)]
-        shared = [copy(fact) for fact in shared]
-        assert isinstance(shared[0], f.RunStarted)
-        shared[0] = evolve(shared[0], parent_id=state.run_id)
+            shared = _until(facts[:last], fork.moment)
+        shared = _replanted([copy(fact) for fact in shared], state, call.n)
         below = RunState(child_id(state.run_id, call.n))
         below.inherited = above
-        fold(below, shared)
+        _folded(below, definition_for(fork.kernel, header).plan, shared)
         _keep(fork, header, below, shared)
-        await _fork_children(fork, name, below, moment)
+        await _fork_children(fork, name, below)
+
+
+def _until(facts: Sequence[f.Fact], moment: float) -> list[f.Fact]:
+    """What a child had done at that moment; at least its first facts, which are one with the call, though later."""
+    found: list[f.Fact] = []
+    begun = False
+    for fact in facts:
+        if isinstance(fact, f.RunEnded) or (begun and fact.at > moment):
+            break
+        begun = begun or isinstance(fact, _BEGINS)
+        found.append(fact)
+    return found
+
+
+def _replanted(facts: list[f.Fact], above: RunState, call: int) -> list[f.Fact]:
+    """The facts of a child as those of the same call of `above`: its ids and its path begin where that run's do."""
+    for index, fact in enumerate(facts[:2]):
+        if isinstance(fact, f.RunStarted):
+            facts[index] = evolve(fact, parent_id=above.run_id, prefix=activation_id(above.prefix, call) + ".")
+        elif isinstance(fact, f.ChildAttached):
+            path = [*json.loads(above.path), json.loads(fact.path)[-1]]  # its last part is the step that called
+            facts[index] = evolve(fact, path=encode(path))
+    return facts
 
 
 def _begun_anew(
@@ -204,7 +248,8 @@ async def _below(fork: _Fork, run_id: str, facts: Sequence[f.Fact], before: str,
     check_values(header, definition_for(fork.kernel, header).plan.keep_state)
     inner = await fork.kernel.journal.read(name)
     fork.cuts[name] = place(inner, before, await Cuts(fork.kernel.journal).of(header.parent_id, inner))
-    moment = inner[fork.cuts[name]].at
+    cut = fork.cuts[name]
+    moment = fork.moment = inner[cut].at if cut < len(inner) else fork.moment
     outer = int(calls[0])
     for seq, fact in enumerate(facts):
         if fact.at > moment or (isinstance(fact, f.ChildEnded) and fact.n == outer):

@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .._core.replay import Replay
-from .._ids import guest
+from .._ids import guest, guest_legs
 from ..errors import HookRestriction
 from .run_store import RunStore
 
 if TYPE_CHECKING:
-    from .._core.run_state import Activation
     from .branches import Worker
     from .buffer import Buffer
     from .passes import Pass
@@ -41,13 +40,20 @@ class Guest:
     def __init__(self, owner: Pass, actor: RunActor) -> None:
         self._owner = owner
         self.actor = actor
-        number = guest(owner.activation_id[len(actor.state.prefix) :])
+        number = guest(owner.activation_id[len(actor.state.prefix) :], owner.activation.wakes)
         self.activation = GuestActivation(number, owner.activation.step)
-        known: Activation | None = actor.state.guests.get(number)
         self.replay: Replay | None = None
-        if known is not None and known.log is not None:
-            self.replay = Replay(known.log, leg=len(known.log) if owner.activation.answers else 0)
+        legs = [actor.state.guests[leg].log or [] for leg in guest_legs(number) if leg in actor.state.guests]
+        if legs:
+            now = legs[-1] if number in actor.state.guests else []
+            log = [entry for leg in legs for entry in leg]
+            self.replay = Replay(log, leg=len(log) - len(now))
         self.is_hook = owner.is_hook
+
+    @property
+    def home(self) -> tuple[RunActor, int]:
+        """The run in which the pass has a place, and its number there."""
+        return self._owner.home
 
     @property
     def ended(self) -> bool:

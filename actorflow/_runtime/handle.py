@@ -52,7 +52,7 @@ T = TypeVar("T")
 class Run:
     """One run of a workflow. Handles are cheap; any number may stand for one run."""
 
-    __slots__ = ("_actor", "_runtime", "run_id", "workflow_id")
+    __slots__ = ("__weakref__", "_actor", "_runtime", "run_id", "workflow_id")
 
     run_id: str
     workflow_id: str
@@ -61,6 +61,12 @@ class Run:
         self._runtime = runtime
         self.run_id = run_id
         self.workflow_id = workflow_id
+        self._actor = actor
+        if actor is None:
+            runtime._kernel.expect(run_id, self.bind)
+
+    def bind(self, actor: RunActor) -> None:
+        """The run has come back into memory: its end will be known to this handle with the values of its store."""
         self._actor = actor
 
     def __repr__(self) -> str:
@@ -109,14 +115,18 @@ class Run:
                 if actor is None:
                     return await self._stored_outcome()
                 await actor.settled()
-                if actor.broken is None:
-                    return await self._outcome(actor)
+                outcome = await self._outcome(actor) if actor.broken is None else None
+                if outcome is not None:
+                    return outcome
 
-    async def _outcome(self, actor: RunActor) -> RunOutcome:
+    async def _outcome(self, actor: RunActor) -> RunOutcome | None:
+        """How the run has settled; None if it has gone on while that was found out."""
+        found: list[Suspension] = []
+        if not actor.ended:
+            found = await suspensions_of(self._runtime._kernel, self.run_id)
         if actor.ended:
             return self._outcome_of(actor.state, actor)
-        found = await suspensions_of(self._runtime._kernel, self.run_id)
-        return self._outcome_of(actor.state, actor, tuple(found))
+        return self._outcome_of(actor.state, actor, tuple(found)) if actor.settled_once else None
 
     async def _stored_outcome(self) -> RunOutcome:
         kernel = self._runtime._kernel

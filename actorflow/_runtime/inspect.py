@@ -64,24 +64,23 @@ def rebuild(
 class Cuts:
     """What child runs inherit, read from the journals of their parents.
 
-    A child's journal does not repeat what its parent's says: it names a moment of it. The calls of the parent that was
-    asked for last are kept, so that a thousand children of one run cost one reading of it.
+    A child's journal does not repeat what its parent's says: it names a moment of it. What was read is kept, so that a
+    thousand children of one run cost one reading of it: one of these is for one sweep.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._parent = ""
-        self._values: dict[int, dict[str, Value]] = {}
+        self._values: dict[str, dict[int, dict[str, Value]]] = {}
 
     async def of(self, parent_id: str, facts: Sequence[f.Fact]) -> Mapping[str, Value]:
         """The store of `parent_id` as the run whose facts these are began with it."""
         attached = next((fact for fact in facts[:2] if isinstance(fact, f.ChildAttached)), None)
         if attached is None or not attached.inherits:
             return {}
-        if parent_id != self._parent:
-            self._values = await self._read(parent_id)
-            self._parent = parent_id
-        return inherited(self._values.get(attached.call, {}), attached.inherits)
+        found = self._values.get(parent_id)
+        if found is None or attached.call not in found:  # it may have called more children since
+            found = self._values[parent_id] = await self._read(parent_id)
+        return inherited(found.get(attached.call, {}), attached.inherits)
 
     async def _read(self, run_id: str) -> dict[int, dict[str, Value]]:
         header = await self._journal.header(run_id)
@@ -90,7 +89,7 @@ class Cuts:
         facts = await self._journal.read(run_id)
         state = RunState(run_id)
         if header.parent_id:
-            state.inherited = await Cuts(self._journal).of(header.parent_id, facts)
+            state.inherited = await self.of(header.parent_id, facts)
         found: dict[int, dict[str, Value]] = {}
         for fact in facts:
             apply(state, fact)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from typing import TYPE_CHECKING, Final
-from weakref import WeakValueDictionary
+from weakref import WeakMethod, WeakValueDictionary
 
 import trio
 
@@ -42,6 +42,9 @@ LOG: Final = logging.getLogger("actorflow")
 STEP_THREADS: Final = 40
 """Worker threads for plain-function steps, of our own: trio's default limiter belongs to the host application."""
 
+EXPECTED_TRIM: Final = 1_000
+"""Runs with handles outside of memory before those whose handles are gone are forgotten."""
+
 SNAPSHOT_MIN_BYTES: Final = 4 * 1024 * 1024
 """Journal bytes of a run before its first snapshot: folding them takes about a tenth of a second."""
 
@@ -62,7 +65,7 @@ class Alarm:
     def tick(self) -> None:
         """Its time has come; it may have been taken up, or have ended, meanwhile: nothing happens then."""
         if not self._kernel.closing:
-            self._kernel.fetch(self._run_id, c.Tick())
+            self._kernel.fetch([self._run_id], c.Tick())
 
 
 class Kernel:
@@ -81,6 +84,9 @@ class Kernel:
         self.actors: dict[str, RunActor] = {}
         self.resting: WeakValueDictionary[str, RunActor] = WeakValueDictionary()
         """Runs that wait for nothing but events: in memory only as long as somebody holds a handle."""
+        self.expected: dict[str, list[WeakMethod[Callable[[RunActor], None]]]] = {}
+        """Handles of runs that are out of memory, by run."""
+        self.expected_limit = EXPECTED_TRIM
         self.asleep: dict[str, int] = {}
         """How many steps each of them has armed."""
         self.broken_runs: dict[str, ActorflowError] = {}
@@ -105,7 +111,10 @@ class Kernel:
         self.reviving = trio.Lock()
         """Held while runs are taken up from the journal."""
         self.take_up: Callable[[str], Awaitable[RunActor | None]]
-        """How a run comes back from the journal; set by `recovery`, which stands above."""
+        """How a run comes back from the journal for somebody who asks for it; set by `runtime`, which stands above."""
+        self.take_up_and_tell: Callable[[Sequence[str], c.Command], Awaitable[None]]
+        """How runs come back to be told something, also while the runtime closes; set by `runtime`."""
+        self.unrecovered: dict[str, ActorflowError] = {}
         self.waits = Waits(self)
         self.suspended = 0
         """Runs that are suspended, wherever they are."""
@@ -216,9 +225,23 @@ class Kernel:
             actor = self.resting.get(run_id)
         return actor
 
+    def expect(self, run_id: str, bind: Callable[[RunActor], None]) -> None:
+        """Have a handle told when its run comes back into memory; the handle itself is not kept."""
+        self.expected.setdefault(run_id, []).append(WeakMethod(bind))
+        if len(self.expected) > self.expected_limit:
+            alive = {
+                name: [held for held in all_held if held() is not None] for name, all_held in self.expected.items()
+            }
+            self.expected = {name: found for name, found in alive.items() if found}
+            self.expected_limit = max(EXPECTED_TRIM, 2 * len(self.expected))
+
     def awake(self, actor: RunActor) -> None:
         """A run has something to do: it is kept in memory."""
         run_id = actor.state.run_id
+        for held in self.expected.pop(run_id, ()):
+            bind = held()
+            if bind is not None:
+                bind(actor)
         self.asleep.pop(run_id, None)
         self.resting.pop(run_id, None)  # one place for each: a run that has broken must not be found here again
         self.actors[run_id] = actor
@@ -241,18 +264,9 @@ class Kernel:
         if due:
             self.timers.add(due, Alarm(self, run_id))
 
-    def fetch(self, run_id: str, command: c.Command | None) -> None:
-        """Take up a run that rests in the journal, and tell it something, without waiting."""
-        self.nursery.start_soon(self._fetch, run_id, command, name="actorflow fetch")
-
-    async def _fetch(self, run_id: str, command: c.Command | None) -> None:
-        try:
-            actor = await self.take_up(run_id)
-        except ActorflowError as error:
-            LOG.error("run %s cannot be taken up: %s", run_id, error)
-            return
-        if actor is not None and command is not None:
-            actor.tell_control(command)
+    def fetch(self, run_ids: Sequence[str], command: c.Command) -> None:
+        """Take up runs that rest in the journal, and tell them something, without waiting."""
+        self.nursery.start_soon(self.take_up_and_tell, run_ids, command, name="actorflow fetch")
 
     # --- news from the runs
 

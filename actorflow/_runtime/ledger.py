@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("actorflow")
 
-Watch = tuple[Message, str, Callable[[object], bool], int]
-"""(who waits, key, predicate, activation)"""
+Watch = tuple[Message, str, Callable[[object], bool]]
+"""(who waits, key, predicate)"""
 
 
 class Ledger:
@@ -192,14 +192,15 @@ class Ledger:
         kind = type(fact)
         state = self.state
         state.seq += 1
+        caller = state.live.get(fact.n) if state.open_calls and kind in _ENDS else None  # type: ignore[union-attr]  # by kind
         reply = APPLY[kind](state, fact)
         self.outbox.append(fact)
         if kind is f.StepStarted:
             self.started.append(reply)  # type: ignore[arg-type]  # the activation
         elif kind in _RARE:
             self._note(fact)
-        elif state.open_calls and kind in _ENDS:
-            self._leave_orphans(fact.n)  # type: ignore[union-attr]  # by kind
+        elif caller is not None and caller.calls is not None:
+            self._leave_orphans(caller.calls)
         elif self.watches:
             if kind is f.OperationApplied:
                 self._look(fact.key)  # type: ignore[union-attr]  # by kind
@@ -226,14 +227,17 @@ class Ledger:
             if isinstance(fact, f.ChildEnded) and self.watches:
                 for _, key, _ in fact.operations:
                     self._look(key)
+        elif isinstance(fact, f.ChildAbandoned):
+            self.orphans.append(fact.n)
         else:
             if isinstance(fact, f.RunEnded):
                 self.open = False
             self.news.append(fact)
 
-    def _leave_orphans(self, n: int) -> None:
-        """A pass of step `n` has ended: children that it still has would never be waited for."""
-        self.orphans += [call.n for call in self.state.calls.values() if call.by == n and call.status not in RUN_OVER]
+    def _leave_orphans(self, calls: Sequence[int]) -> None:
+        """A pass of a step has ended: children that it still has would never be waited for."""
+        known = self.state.calls
+        self.orphans += [n for n in calls if n in known and known[n].status not in RUN_OVER]
 
     def _succeed(self, message: Message, now: float) -> None:
         origin = message.origin
@@ -249,7 +253,7 @@ class Ledger:
         """Record what follows by itself. While the runtime closes, a run that is on the way to its end goes on to it,
         and one with nothing left to do ends, but no step starts.
         """
-        if not self.paused or self.state.phase is not Phase.OPEN or not self.state.open_steps:
+        if not self.paused or self.state.phase is not Phase.OPEN or react.has_nothing_left(self.state, self.plan):
             react.settle(self.state, self.plan, now, self.record)
 
     # --- for the journal
@@ -306,22 +310,21 @@ class Ledger:
     def _look(self, key: str) -> None:
         value = decoded(self.state.store.values.get(key, MISSING))
         for watch in [watch for watch in self.watches if watch[1] == key]:
-            message, _, predicate, n = watch
+            message, _, predicate = watch
             try:
                 if not predicate(value):
                     continue
             except BaseException as error:  # noqa: BLE001 - a user's predicate: its error belongs to its caller
                 message.error = error
             self.watches.remove(watch)
-            self.state.parked.discard(n)
             message.taken = True
             message.value = value
             self.answers.append(message)
 
 
 _RARE: Final = frozenset(
-    {f.RunStopping, f.GroupClosed, f.ChildEnded, f.ChildPaused, f.RunEnded, f.RunSuspended, f.RunWoken, f.WaitOpened,
-     f.NodeEntered}
+    {f.RunStopping, f.GroupClosed, f.ChildAbandoned, f.ChildEnded, f.ChildPaused, f.RunEnded, f.RunSuspended,
+     f.RunWoken, f.WaitOpened, f.NodeEntered}
 )  # fmt: skip
 _ENDS: Final = frozenset({f.StepCompleted, f.StepFailed, f.StepCancelled, f.AttemptFailed})
 

@@ -72,6 +72,11 @@ class Pass:
         return activation_id(self.actor.state.prefix, self.activation.n)
 
     @property
+    def home(self) -> tuple[RunActor, int]:
+        """The run in which it has a place, and its number there."""
+        return self.actor, self.activation.n
+
+    @property
     def is_parked(self) -> bool:
         """Whether it waits for something that its run will tell it."""
         return self.activation.n in self.actor.state.parked
@@ -87,6 +92,10 @@ class Pass:
             self.stop_reason = reason
             if self.worker is not None:
                 self.worker.stop(f"actorflow: {reason}")
+            for waiting in self.actor.callers.values():
+                for message in waiting:
+                    if message.origin is self and not message.answered:
+                        message.answer()  # also one that is shielded: what it waits for may not come any more
 
     def suspend(self, call: int, label: str, payload: str) -> Suspended:
         """What ends the pass: raise it. The step runs again from its first line when it is resumed."""

@@ -6,6 +6,7 @@ running any user code to rebuild state: there is none to run.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -14,20 +15,22 @@ from .._core import commands as c
 from .._core import facts as f
 from .._core import react
 from .._core.lifecycle import RUN_OVER, Phase, RunStatus
-from .._ids import child_id
-from ..errors import ActorflowError, DefinitionError, JournalCorrupt, JournalError, RuntimeClosed
+from .._ids import CHILD_MARK, child_id
+from ..errors import ActorflowError, DefinitionError, JournalCorrupt, JournalError, RunNotFound, RuntimeClosed
 from .children import tell_again
 from .inspect import Cuts, load, rebuild, stored_state, unknown
 from .supervisor import RunActor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from .._authoring.definition import Definition
     from .._core.run_state import RunState
     from .._core.store_state import Value
     from ..abc import RunHeader, StoredRun
     from .kernel import Kernel
+
+LOG: Final = logging.getLogger("actorflow")
 
 PAGE: Final = 2_000
 """Rows of suspended runs that are read at once: there may be millions."""
@@ -106,7 +109,11 @@ def revive(
         n
         for n, call in state.calls.items()
         if call.status not in RUN_OVER
-        and (state.phase is not Phase.OPEN or not {call.by} & (state.armed.keys() | state.suspended.keys()))
+        and (
+            call.unwanted
+            or state.phase is not Phase.OPEN
+            or not {call.by} & (state.armed.keys() | state.suspended.keys())
+        )
     ]
     actor.orphans += orphans
     kernel.awake(actor)
@@ -150,8 +157,46 @@ async def _take_up(kernel: Kernel, run_id: str, crashed: bool, cuts: Cuts) -> Ru
         tell_again(actor, parent)
     for call in list(actor.state.calls.values()):
         if call.status is RunStatus.RUNNING:
-            await _take_up(kernel, child_id(run_id, call.n), crashed, cuts)
+            name = child_id(run_id, call.n)
+            try:
+                await _take_up(kernel, name, crashed, cuts)
+            except (DefinitionError, JournalCorrupt) as error:
+                kernel.unrecovered[name] = error  # its own trouble: the others go on
     return actor
+
+
+async def take_up_and_tell(kernel: Kernel, run_ids: Sequence[str], command: c.Command) -> None:
+    """Take up runs that rest in the journal, and tell them something."""
+    cuts = Cuts(kernel.journal)
+    for run_id in run_ids:
+        pause = REPAIR_FIRST_S
+        while True:
+            try:
+                actor = await take_up(kernel, run_id, cuts=cuts)
+            except (DefinitionError, JournalCorrupt, RunNotFound) as error:
+                LOG.error("run %s cannot be taken up: %s", run_id, error)
+                kernel.unrecovered[run_id] = error
+                _give_up(kernel, run_id, error)
+            except ActorflowError as error:
+                LOG.warning("run %s cannot be taken up now: %s", run_id, error)
+                if not kernel.closing:
+                    await trio.sleep(pause)
+                    pause = min(2 * pause, REPAIR_MAX_S)
+                    continue
+            else:
+                if actor is not None:
+                    actor.tell_control(command)
+            break
+
+
+def _give_up(kernel: Kernel, run_id: str, error: ActorflowError) -> None:
+    """A child that cannot be taken up to be cancelled is left as it is; its parent does not wait for it."""
+    parent_id, mark, call = run_id.rpartition(CHILD_MARK)
+    parent = kernel.find(parent_id) if mark else None
+    if parent is not None:
+        parent.tell_control(
+            c.ReportChild(int(call), RunStatus.FAILED, error_type=type(error).__name__, message=str(error))
+        )
 
 
 async def take_up_all(kernel: Kernel, unrecovered: dict[str, ActorflowError]) -> None:

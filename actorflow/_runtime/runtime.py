@@ -7,6 +7,7 @@ What lives here: `open_runtime` and `Runtime`. What does not: one run (`supervis
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -321,6 +322,8 @@ class _Block(AbstractAsyncContextManager[Runtime]):
             kernel.start_services(nursery)
             nursery.start_soon(recovery.repair, kernel, name="actorflow repair")
             kernel.take_up = runtime._take_up
+            kernel.take_up_and_tell = partial(recovery.take_up_and_tell, kernel)
+            kernel.unrecovered = runtime._unrecovered
             # Counted before anything goes on: a run that is suspended meanwhile counts itself.
             await recovery.look_at_suspended(kernel, runtime._unrecovered if self._recover else None)
             if self._recover:

@@ -269,6 +269,8 @@ class RunActor(Ledger):
         if self.must_stop:  # before what starts: the hook of the run's end may be among it
             self.must_stop = False
             self._stop_passes()
+        if self.child_errors and not self.child_errors.keys() <= self.state.calls.keys():
+            self.child_errors = {n: error for n, error in self.child_errors.items() if n in self.state.calls}
         if self.orphans:
             orphans, self.orphans = self.orphans, []
             cancel_calls(self, orphans, "the run that called it does not need it any more")

@@ -20,12 +20,13 @@ from .records import own_suspensions
 from .waiting import inspect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from .._authoring.definition import Definition
     from .._core.run_state import RunState
     from .kernel import Kernel
     from .records import Suspension
+    from .supervisor import RunActor
 
 T = TypeVar("T")
 
@@ -134,7 +135,10 @@ async def _answer(kernel: Kernel, run_id: str, n: int, step_id: str, data: objec
     text = step.resume.check(data, what)
     kernel.check_payload(text, what)
     kernel.check_accepting()
-    await actor.ask(c.ResumeStep(n, text))
+    try:
+        await actor.ask(c.ResumeStep(n, text))
+    except RunOver as error:  # it has ended with its run, meanwhile
+        raise NotSuspended(str(error), run_id=run_id) from None
 
 
 # --- events
@@ -154,18 +158,41 @@ async def send_event(kernel: Kernel, run_id: str, event: str, data: object) -> b
         return True
     if await actor.ask(c.SendEvent(event, text, waited_for=True)):
         return True
+
+    async def give(name: str) -> bool:
+        child = await kernel.take_up(name)
+        if child is None:
+            return False
+        own = _event_text(kernel, child.definition, event, data)
+        return bool(await child.ask(c.SendEvent(event, own, waited_for=True)))
+
+    async def offer(name: str) -> bool:
+        actor.tell_control(c.ClaimEvent(event, name))
+        return True
+
+    cuts = Cuts(kernel.journal)
+    if await _try_waiting(kernel, actor, event, cuts, give):
+        return True
+    await actor.ask(c.SendEvent(event, text))
+    # A wait that is opened from now on asks for it; one that was opened while nobody looked has not found it.
+    await _try_waiting(kernel, actor, event, cuts, offer)
+    return True
+
+
+async def _try_waiting(
+    kernel: Kernel, actor: RunActor, event: str, cuts: Cuts, take: Callable[[str], Awaitable[bool]]
+) -> bool:
+    """Ask the descendants that wait for an event, nearest first, until one takes it; whether one did."""
     todo = actor.open_children()
     while todo:
         name = todo.pop(0)
-        waits, below = await look_at(kernel, name, lambda state: (event in state.waits, open_children(state)))
+        waits, below = await look_at(
+            kernel, name, lambda state: (event in state.waits, open_children(state)), cuts=cuts
+        )
         todo += below
-        child = await kernel.take_up(name) if waits else None
-        if child is not None:
-            own = _event_text(kernel, child.definition, event, data)
-            if await child.ask(c.SendEvent(event, own, waited_for=True)):
-                return True
-    await actor.ask(c.SendEvent(event, text))
-    return True
+        if waits and await take(name):
+            return True
+    return False
 
 
 def _event_text(kernel: Kernel, definition: Definition | None, event: str, data: object) -> str:

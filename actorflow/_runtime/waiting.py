@@ -6,6 +6,7 @@ answers (`supervisor`).
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -17,30 +18,46 @@ from .ledger import decoded
 from .mailbox import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from .._core.run_state import RunState
+    from .guests import Guest
     from .passes import Pass
     from .supervisor import RunActor
 
 T = TypeVar("T")
 
 
+@contextmanager
+def parked(origin: Pass | Guest) -> Iterator[None]:
+    """The step gives its place in its own run up meanwhile; it may be in several waits at once."""
+    actor, n = origin.home
+    held = actor.state.parked
+    held[n] = held.get(n, 0) + 1
+    actor.kernel.branches.tell_still()
+    try:
+        if n in actor.state.live:
+            actor.tell_control(c.Tick())  # the place that was given up may let another step start
+        yield
+    finally:
+        left = held.get(n, 0) - 1
+        if left > 0:
+            held[n] = left
+        else:
+            held.pop(n, None)
+
+
 async def call_settled(actor: RunActor, origin: Pass, call: int) -> None:
-    """Wait for news of a child run; the step gives its place up meanwhile."""
-    n = origin.activation.n
+    """Wait for news of a child run."""
     message = Message(None, origin=origin)
     actor.callers.setdefault(call, []).append(message)
-    actor.state.parked.add(n)
-    actor.kernel.branches.tell_still()
-    actor.tell_control(c.Tick())  # the place that was given up may let another step start
     try:
-        await message.reply()
+        with parked(origin):
+            await message.reply()
     finally:
         waiting = actor.callers.get(call, [])
         if message in waiting:
             waiting.remove(message)
-        actor.state.parked.discard(n)
 
 
 async def inspect(actor: RunActor, look: Callable[[RunState], T]) -> T:
@@ -62,27 +79,21 @@ async def inspect(actor: RunActor, look: Callable[[RunState], T]) -> T:
 
 
 async def wait_for(actor: RunActor, origin: Pass, key: str, predicate: Callable[[object], bool]) -> object:
-    """The value under `key` as soon as `predicate` holds for it; the step gives its place up meanwhile."""
-    n = origin.activation.n
+    """The value under `key` as soon as `predicate` holds for it."""
     message = Message(None, origin=origin)
 
     def look(state: RunState) -> object:
         value = decoded(state.store.values.get(key, MISSING))
         if predicate(value):
             return (value,)
-        actor.watches.append((message, key, predicate, n))
-        if n > 0:  # else it is a step of a descendant, and holds its place there
-            state.parked.add(n)
-            actor.kernel.branches.tell_still()
+        actor.watches.append((message, key, predicate))
         return None
 
-    found = await actor.ask_read(look, origin)
-    if isinstance(found, tuple):
-        return found[0]
     try:
-        if actor.volatile:
-            actor.execute(c.Tick())  # the place that was given up may let another step start
-        return await message.reply()
+        found = await actor.ask_read(look, origin)
+        if isinstance(found, tuple):
+            return found[0]
+        with parked(origin):
+            return await message.reply()
     finally:
         actor.watches = [watch for watch in actor.watches if watch[0] is not message]
-        actor.state.parked.discard(n)

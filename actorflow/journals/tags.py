@@ -115,6 +115,7 @@ TAGS: Final[Mapping[type, Tag]] = {
             {"call": ATOM, "seq": ATOM, "path": ATOM, "inherits": ATOM, "merge": ATOM},
         ),
         Tag("child", 1, f.ChildStarted, {"n": ATOM, "by": ATOM, "workflow_id": WORD, "input": TEXT}),
+        Tag("abandon", 1, f.ChildAbandoned, {"n": ATOM}),
         Tag("pause", 1, f.ChildPaused, {"n": ATOM}),
         Tag("go", 1, f.ChildWoken, {"n": ATOM}),
         Tag(

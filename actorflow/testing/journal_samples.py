@@ -74,6 +74,7 @@ SAMPLES: Final[Sequence[Fact]] = (
     f.RunWoken(AT),
     f.ChildAttached(AT, 4, 17, '["a","b"]', "*", '["total"]'),
     f.ChildStarted(AT, 4, 1, "Child", '{"region":"é"}'),
+    f.ChildAbandoned(AT, 4),
     f.ChildPaused(AT, 4),
     f.ChildWoken(AT, 4),
     f.ChildEnded(AT, 4, "completed", "[1]", "", "", [("push", "a", "1"), ("increment", "b", 2), ("pop", "c", None)]),

@@ -21,7 +21,7 @@ from actorflow._core.policies import DRAIN, Limits, first
 from actorflow._core.run_state import RunState
 from actorflow._core.state_text import dump_state, load_state
 from actorflow._core.store_state import Value, value_of
-from actorflow._ids import activation_id, child_id, guest, guest_call
+from actorflow._ids import activation_id, child_id, guest, guest_call, guest_legs
 from actorflow.errors import InputError, LostUpdate, RunOver
 from tests.core.machine import START_RUN, T0, Machine, chain_plan, check_books, check_fold, kinds, link, plan_of
 
@@ -475,7 +475,7 @@ def test_a_step_of_a_descendant_is_remembered_as_long_as_its_child_is_open() -> 
     """Its operations, named ones and transactions are recognised on a second pass; then it is forgotten."""
     machine = running()
     one, other = call(machine), call(machine)
-    n, deep = guest(f"{one}.3"), guest(f"{other}.2.7")
+    n, deep = guest(f"{one}.3", 0), guest(f"{other}.2.7", 0)
     machine.do(c.Operate(n, "push", "l", '"x"'))
     machine.do(c.Transact(n, [("increment", "i", 1), ("push", "l", '"y"')]))
     assert machine.tell(c.Operate(n, "increment", "i", 5, "named")) == 6
@@ -507,7 +507,7 @@ def test_a_step_of_a_descendant_is_remembered_as_long_as_its_child_is_open() -> 
 def test_a_guest_loses_no_update_unnoticed() -> None:
     """What it read and another branch changed since is a lost update, here as everywhere."""
     machine = running()
-    n = guest(f"{call(machine)}.1")
+    n = guest(f"{call(machine)}.1", 0)
     machine.do(c.Operate(1, "set", "k", "1"))
     with pytest.raises(LostUpdate, match="step 'start'"):
         machine.tell(c.Operate(n, "set", "k", "2", "", 0))
@@ -519,11 +519,70 @@ def test_a_guest_loses_no_update_unnoticed() -> None:
 )
 def test_the_number_of_a_guest_is_its_id(path: str, call_number: int) -> None:
     """Negative, one for each path, and read back as the activation id and the call through which it came."""
-    number = guest(path)
+    number = guest(path, 0)
     assert number < 0
     assert activation_id("", number) == path
     assert activation_id("9.", number) == f"9.{path}"
     assert guest_call(number) == call_number
     assert guest_call(7) == 0
     assert (activation_id("", 7), activation_id("2.", 7)) == ("7", "2.7")
-    assert guest(f"{path}.1") != number
+    assert guest(f"{path}.1", 0) != number
+
+
+@pytest.mark.rule("E2", "C3")
+def test_what_a_guest_did_before_a_resume_is_told_apart() -> None:
+    """Each leg has a number of its own, which says the same activation; a named operation is known in all of them."""
+    machine = running()
+    one = call(machine)
+    first, second = guest(f"{one}.3", 0), guest(f"{one}.3", 2)
+    assert guest_legs(second) == [first, guest(f"{one}.3", 1), second]
+    assert activation_id("", first) == activation_id("", second) == f"{one}.3"
+    machine.do(c.Operate(first, "push", "l", "1"))
+    assert machine.tell(c.Operate(first, "increment", "i", 5, "named")) == 5
+    assert machine.tell(c.Operate(second, "increment", "i", 5, "named")) == 5
+    assert machine.tell(c.Operate(second, "increment", "i", 5, "another")) == 10
+    machine.do(c.Operate(second, "push", "l", "2"))
+    assert set(machine.state.guests) == {first, second}
+    news(machine, one, RunStatus.COMPLETED)
+    assert machine.state.guests == {}
+    check_fold(machine)
+
+
+@pytest.mark.rule("C3", "E3")
+def test_a_child_that_was_abandoned_is_called_anew() -> None:
+    """It is forgotten as what the step has done, and stays open until it has ended; a second word is none."""
+    machine = running()
+    one = call(machine)
+    machine.do(c.AbandonCall(one))
+    assert machine.state.live[1].log == []
+    assert machine.state.calls[one].unwanted
+    assert machine.state.open_calls == 1
+    assert machine.tell(c.AbandonCall(one)) is None
+    loaded = load_state("run", dump_state(machine.state))
+    assert loaded.calls[one].unwanted
+    news(machine, one, RunStatus.CANCELLED)
+    assert machine.tell(c.AbandonCall(one)) is None
+    assert machine.state.open_calls == 0
+    check_books(machine)
+    check_fold(machine)
+
+
+def test_a_child_is_abandoned_also_when_its_step_is_gone() -> None:
+    """The word may come late: the step has ended, and there is no log of it any more."""
+    machine = running()
+    one = call(machine)
+    machine.do(c.FinishStep(1, "null"))
+    machine.do(c.AbandonCall(one))
+    assert machine.state.calls[one].unwanted
+    check_fold(machine)
+
+
+def test_the_end_of_a_run_drops_what_waits_beside_a_child() -> None:
+    """Steps that have not run yet have called nothing; those that have are asked."""
+    machine = running()
+    machine.do(c.Schedule(1, "a", "null", T0 + 60))
+    one = call(machine)
+    machine.do(c.CancelRun("enough"))
+    assert machine.state.armed == {}
+    assert list(machine.state.calls) == [one]
+    check_fold(machine)

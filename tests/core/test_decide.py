@@ -88,10 +88,11 @@ def test_a_run_that_is_over_refuses_or_ignores_every_command(command: type) -> N
         c.StartChild: c.StartChild(1, "W", "null", lambda values: None),
         c.ReportChild: c.ReportChild(1, RunStatus.COMPLETED),
         c.ClaimEvent: c.ClaimEvent("e", "run~1"),
+        c.AbandonCall: c.AbandonCall(1),
     }
     late: tuple[type, ...] = (
         c.Unschedule, c.FinishStep, c.FailStep, c.DropStep, c.FinishHook, c.CancelRun, c.Bail, c.Tick,
-        c.SuspendStep, c.ReportChild, c.ClaimEvent,
+        c.SuspendStep, c.ReportChild, c.AbandonCall, c.ClaimEvent,
     )  # fmt: skip
     if command in late:
         assert machine.do(samples[command]) == []

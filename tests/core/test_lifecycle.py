@@ -158,7 +158,7 @@ def work_of(machine: Machine, kind: str, x: int, y: int, flag: bool) -> c.Comman
         case "guest" if state.open_calls:
             call = pick([m for m in sorted(state.calls) if state.calls[m].status not in RUN_OVER], x)
             verb, key, argument = operation(x, y)
-            return c.Operate(guest(f"{call}.{1 + y % 3}"), verb, key, argument, "named" if y % 7 == 0 else "")
+            return c.Operate(guest(f"{call}.{1 + y % 3}", 0), verb, key, argument, "named" if y % 7 == 0 else "")
         case "claim":
             return c.ClaimEvent(pick(EVENTS, x), "run~9")
         case "cancel":

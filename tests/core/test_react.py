@@ -51,11 +51,11 @@ def test_no_more_steps_are_live_than_the_plan_allows() -> None:
     assert live(machine) == numbers[:2]
     machine.do(c.FinishStep(numbers[1], "null"))
     assert live(machine) == [numbers[0], numbers[2]]
-    machine.state.parked.add(1)
+    machine.state.parked[1] = 1
     machine.settle()
     assert len(machine.state.live) == 4
     machine.do(c.FinishStep(1, "null"))
-    assert machine.state.parked == set()
+    assert machine.state.parked == {}
     assert len(machine.state.live) == 3
     check_books(machine)
 

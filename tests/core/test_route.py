@@ -17,12 +17,13 @@ from actorflow._core.decide import decide
 from actorflow._core.lifecycle import Ending, Phase, RunStatus, StepStatus
 from actorflow._core.plan import Node, NodeKind
 from actorflow._core.policies import ALL, DRAIN, Join, Limits, first, tolerate
-from actorflow._core.react import judge, open_gates, settle, wake_at
+from actorflow._core.react import has_nothing_left, judge, open_gates, settle, wake_at
+from actorflow._core.route import is_last
 from actorflow._core.run_state import RunState
 from actorflow._core.state_text import dump_state, load_state
 from actorflow._core.values import encode
 from actorflow.errors import RunOver
-from tests.core.machine import T0, Machine, chain_plan, check_books, check_fold, kinds, link
+from tests.core.machine import T0, Machine, chain_plan, check_books, check_fold, kinds, link, plan_of
 
 STEP, PARALLEL, BRANCH, FOREACH = NodeKind.STEP, NodeKind.PARALLEL, NodeKind.BRANCH, NodeKind.FOREACH
 LOOP, SLEEP, EVENT = NodeKind.LOOP, NodeKind.SLEEP, NodeKind.EVENT
@@ -364,7 +365,7 @@ def test_first_that_cannot_be_met_fails_at_once_and_says_what_is_missing(kind: N
     text = machine.state.done[machine.state.failures[0]][6]
     what = "elements" if kind is FOREACH else "members"
     assert text == (
-        f"{name} joins at 3 successes, but of its 4 {what} only 1 can succeed (2 failed); ask for fewer, "
+        f"{name} joins at 3 successes, but of its 4 {what} only 2 can succeed (2 failed); ask for fewer, "
         "or give it more"
     )
 
@@ -800,3 +801,23 @@ def test_a_join_of_any_size_fires_once(count: int) -> None:
         tell(c.FinishStep(n, str(n)))
     assert json.loads(state.output) == list(range(1, count + 1))
     assert kinds(ends) == ["NodeEntered", "NodeEntered", "RunEnded"]
+
+
+def test_a_run_with_nothing_left_is_told_from_one_between_two_links() -> None:
+    """While a runtime closes no link begins: only a chain at its end, or one that has failed, goes on to the end."""
+    machine = begun(link(STEP, "a"), link(STEP, "b"))
+    chain, flow = machine.plan.chain, machine.state.flow
+    assert chain is not None
+    assert flow is not None
+    assert not has_nothing_left(RunState("run"), machine.plan)
+    assert not has_nothing_left(machine.state, machine.plan)  # a step is live
+    assert not is_last(flow, chain)
+    machine.finish("a")
+    assert is_last(flow, chain)
+    machine.finish("b")
+    assert is_last(flow, chain)
+    assert has_nothing_left(machine.state, machine.plan)
+    plain = Machine(plan_of()).start()
+    assert not has_nothing_left(plain.state, plain.plan)
+    plain.finish("start")
+    assert has_nothing_left(plain.state, plain.plan)

@@ -12,6 +12,7 @@ from actorflow._core.lifecycle import Phase, RunStatus, StepStatus
 from actorflow._core.plan import NodeKind
 from actorflow._core.policies import first
 from actorflow._core.react import wake_at
+from actorflow._core.state_text import dump_state, load_state
 from actorflow.errors import NotSuspended
 from tests.core.machine import T0, Machine, chain_plan, check_books, check_fold, kinds, link, plan_of
 
@@ -257,3 +258,13 @@ def test_a_run_whose_join_was_decided_while_it_slept_wakes() -> None:
     assert kinds(machine.do(c.Tick(), after=1)) == ["StepStarted", "RunWoken"]
     machine.finish(2)
     check_books(machine)
+
+
+def test_the_log_of_a_step_survives_as_text_whatever_it_did() -> None:
+    """Arguments that are tuples are tuples again: a second pass recognises them by that."""
+    machine = running()
+    machine.do(c.Operate(1, "extend", "l", ("1", "2")))
+    machine.do(c.Operate(1, "compare_and_set", "k", ("", "3")))
+    machine.do(c.Transact(1, [("extend", "l", ("4",)), ("set", "s", "5")]))
+    loaded = load_state("run", dump_state(machine.state))
+    assert loaded.live[1].log == machine.state.live[1].log

@@ -111,3 +111,21 @@ async def test_closing_does_not_fail_a_step_that_deals_with_its_error(sqlite_url
             await trio.lowlevel.checkpoint()
     async with open_runtime([Patient], journal=sqlite_url) as runtime:
         assert await (await runtime.get_run("patient")).result() == "fine"
+
+
+@pytest.mark.rule("B12", "D1")
+async def test_a_handle_of_a_resting_run_knows_its_last_state(journal: str) -> None:
+    """A handle that was had before the end has the final snapshot, though it never looked at the run meanwhile."""
+
+    class Asks(Workflow):
+        async def start(self, data, ctx: Context):
+            await ctx.run_store.set("answer", await ctx.suspend("?"))
+
+    async with open_runtime([Asks], journal=journal) as runtime:
+        await (await runtime.start(Asks, run_id="asks")).wait()
+        quiet = await runtime.get_run("asks")
+        acting = await runtime.get_run("asks")
+        await acting.resume(7)
+        await acting.wait()
+        del acting
+        assert (await quiet.wait()).state == {"answer": 7}
