@@ -40,6 +40,7 @@ from ..errors import (
 from .births import Seed
 from .inspect import failures, rebuild
 from .starting import initial_values
+from .unwinding import Suspended
 from .waiting import call_settled
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ async def call_child(
         raise HookRestriction(f"run_child in the hook {owner.activation.step!r}: the run is ending; do it in a step")
     if owner.buffer is not None:
         raise HookRestriction('run_child in a commit="on_success" step: it cannot be taken back')
+    if owner.suspension is not None:
+        raise Suspended  # the step has caught what ends its pass, and goes on as if it had not been said
     if owner.ended:
         raise RunOver(f"run_child: this context belongs to a pass of {owner.activation.step!r} that has ended")
     definition = kernel.definition_of(workflow)

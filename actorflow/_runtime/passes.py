@@ -23,6 +23,7 @@ from .context import Context
 from .inspect import failure
 from .mailbox import Message
 from .offload import run_in_thread
+from .unwinding import Suspended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,10 +33,6 @@ if TYPE_CHECKING:
     from .branches import Worker
     from .guests import Guest
     from .supervisor import RunActor
-
-
-class Suspended(BaseException):
-    """Ends the pass of a step that is suspended: no error, and not for steps to catch."""
 
 
 class Pass:

@@ -11,6 +11,7 @@ import trio
 
 from ..errors import HookRestriction
 from .scheduling import key_text
+from .unwinding import Suspended
 
 if TYPE_CHECKING:
     from .passes import Pass
@@ -20,6 +21,8 @@ async def suspend(owner: Pass, payload: object, label: str | None) -> object:
     """The answer to this call of `suspend`, or the end of the pass."""
     if owner.buffer is not None:
         raise HookRestriction('suspend in a commit="on_success" step: what it has done would be lost')
+    if owner.suspension is not None:
+        raise Suspended  # the step has caught what ends its pass, and asks again
     name = key_text(label, "label")
     what = f"payload of suspend in step {owner.activation.step!r}"
     text = owner.step.suspend.unstructure(payload, what)

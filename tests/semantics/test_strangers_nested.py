@@ -129,3 +129,28 @@ async def test_a_handle_of_a_resting_run_knows_its_last_state(journal: str) -> N
         await acting.wait()
         del acting
         assert (await quiet.wait()).state == {"answer": 7}
+
+
+@pytest.mark.rule("D1", "C11")
+async def test_a_step_that_catches_its_own_suspension_is_suspended_all_the_same(journal: str) -> None:
+    """Whoever swallows what ends the pass gets it again at the next call, and calls no child twice."""
+
+    class Asks(Workflow):
+        async def start(self, data, ctx: Context):
+            return await ctx.suspend("?")
+
+    class Stubborn(Workflow):
+        async def start(self, data, ctx: Context):
+            for _ in range(5):
+                try:
+                    return await ctx.run_child(Asks)
+                except BaseException:  # noqa: BLE001 - the very thing that is tried
+                    continue
+            return "never"
+
+    async with open_runtime([Stubborn, Asks], journal=journal) as runtime:
+        run = await runtime.start(Stubborn)
+        outcome = await run.wait()
+        assert len(outcome.suspensions) == 1
+        await run.resume("yes")
+        assert await run.result() == "yes"
