@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .faulty import Crash, Delay, Fail, Fault, FaultyJournal, SimulatedCrash, Tear
     from .fixtures import autojump_clock, runtime
+    from .history import History, StoreCall
     from .journal_contract import JournalContract
+    from .linearizable import Linearizability, Verdict, check_linearizable
 
 __all__ = [
     "Crash",
@@ -18,17 +20,24 @@ __all__ = [
     "Fail",
     "Fault",
     "FaultyJournal",
+    "History",
     "JournalContract",
+    "Linearizability",
     "SimulatedCrash",
+    "StoreCall",
     "Tear",
+    "Verdict",
     "autojump_clock",
+    "check_linearizable",
     "runtime",
 ]
 
 _HOME = {
     ".faulty": ("Crash", "Delay", "Fail", "Fault", "FaultyJournal", "SimulatedCrash", "Tear"),
     ".fixtures": ("autojump_clock", "runtime"),
+    ".history": ("History", "StoreCall"),
     ".journal_contract": ("JournalContract",),
+    ".linearizable": ("Linearizability", "Verdict", "check_linearizable"),
 }
 
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

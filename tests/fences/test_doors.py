@@ -34,6 +34,7 @@ PROMISED = {
     ],
     "actorflow.testing": [
         *"Crash Delay Fail Fault FaultyJournal JournalContract SimulatedCrash Tear autojump_clock runtime".split(),
+        *"History Linearizability StoreCall Verdict check_linearizable".split(),
     ],
     "actorflow.abc": "Append Clock Executor Instrument Journal RunHeader StoredRun".split(),
     "actorflow.journals": "MemoryJournal SqliteJournal SqliteReader parse_url".split(),
