@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from attrs import define, field
 
 from . import facts as f
-from .lifecycle import Ending, Phase, RunStatus, StepStatus
+from .lifecycle import RUN_OVER, Ending, Phase, RunStatus, StepStatus
 from .operations import Operation
 from .store_state import StoreState, Value
 
@@ -231,6 +231,10 @@ class RunState:
     def open_steps(self) -> int:
         """Steps that are armed, live or suspended, and child runs: the run is not over before this is zero."""
         return self.armed_count + len(self.live) + len(self.suspended) + self.open_calls
+
+    def unfinished_calls(self) -> list[Call]:
+        """The child runs that are not over."""
+        return [call for call in self.calls.values() if call.status not in RUN_OVER]
 
     def wake_at(self) -> float:
         """The next due time in the future, 0.0 if there is none; a cancelled timer makes it too early, never late."""

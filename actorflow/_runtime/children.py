@@ -19,7 +19,6 @@ import trio
 from .._authoring import kinds
 from .._core import commands as c
 from .._core import facts as f
-from .._core.apply_child import inherited
 from .._core.lifecycle import RUN_OVER, RunStatus
 from .._core.merging import merged
 from .._core.run_state import RunState
@@ -224,7 +223,7 @@ def begin(kernel: Kernel, parent: RunActor, birth: Birth) -> None:
     path = [*json.loads(above.path), caller.step if caller is not None else ""]
     attached = f.ChildAttached(fact.at, fact.n, birth.seq, encode(path), birth.seed.inherits, birth.merge)
     state = RunState(run_id)
-    state.inherited = inherited(birth.values, birth.seed.inherits) if birth.seed.inherits else {}
+    state.inherited = birth.values
     actor = type(parent)(kernel, definition, state, None)
     actor.parent = parent
     kernel.actors[run_id] = actor
@@ -252,10 +251,16 @@ _STATUS: Final = {f.RunSuspended: RunStatus.SUSPENDED, f.RunWoken: RunStatus.RUN
 
 def link(actor: RunActor) -> None:
     """Begin children and carry news to the runs above and below; they have their turn before the commit."""
-    births, actor.births = actor.births, []
-    for birth in births:
-        begin(actor.kernel, actor, birth)
-    news, actor.news = actor.news, []
+    if actor.births:
+        births, actor.births = actor.births, []
+        for birth in births:
+            begin(actor.kernel, actor, birth)
+    if actor.news:
+        news, actor.news = actor.news, []
+        _carry(actor, news)
+
+
+def _carry(actor: RunActor, news: Sequence[f.Fact | tuple[c.ClaimEvent, object]]) -> None:
     for item in news:
         if isinstance(item, tuple):
             _forward(actor, *item)

@@ -136,7 +136,8 @@ class Dispatcher:
             error = await self._commit(appends)
             if error is not None:
                 for actor in writers:
-                    kernel.broken(actor, error)
+                    if actor.broken is None:  # else it has stopped with its tree
+                        kernel.broken(actor, error)
         for actor in turned:
             if actor.broken is None:
                 actor.act()

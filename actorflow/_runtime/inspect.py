@@ -237,7 +237,7 @@ async def describe_stored(journal: Journal, run_id: str) -> RunDescription:
 
 def open_children(state: RunState) -> list[str]:
     """The ids of the child runs that are not over."""
-    return [child_id(state.run_id, call.n) for call in state.calls.values() if call.status not in RUN_OVER]
+    return [child_id(state.run_id, call.n) for call in state.unfinished_calls()]
 
 
 async def suspensions_below(

@@ -214,12 +214,10 @@ class Ledger:
         state = self.state
         if isinstance(fact, f.RunStopping):
             self.must_stop = True
-            self.orphans += [n for n, call in state.calls.items() if call.status not in RUN_OVER]
+            self.orphans += [call.n for call in state.unfinished_calls()]
         elif isinstance(fact, f.GroupClosed):
             self.must_stop = True
-            self.orphans += [
-                n for n, call in state.calls.items() if call.status not in RUN_OVER and call.by not in state.live
-            ]
+            self.orphans += [call.n for call in state.unfinished_calls() if call.by not in state.live]
         elif isinstance(fact, f.ChildEnded | f.ChildPaused):
             for message in self.callers.pop(fact.n, ()):
                 message.taken = True

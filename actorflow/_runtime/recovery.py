@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from .._authoring.definition import Definition
-    from .._core.run_state import RunState
+    from .._core.run_state import Call, RunState
     from .._core.store_state import Value
     from ..abc import RunHeader, StoredRun
     from .kernel import Kernel
@@ -105,20 +105,16 @@ def revive(
     for command in interrupted_commands(state, crashed=crashed):
         actor._rule(command, now)
         kernel.restarts += 1
-    orphans = [
-        n
-        for n, call in state.calls.items()
-        if call.status not in RUN_OVER
-        and (
-            call.unwanted
-            or state.phase is not Phase.OPEN
-            or not {call.by} & (state.armed.keys() | state.suspended.keys())
-        )
-    ]
-    actor.orphans += orphans
+    actor.orphans += [call.n for call in state.unfinished_calls() if _is_orphan(state, call)]
     kernel.awake(actor)
     kernel.dispatcher.wake(actor)
     return actor
+
+
+def _is_orphan(state: RunState, call: Call) -> bool:
+    """Whether nobody will ask for the child of this call again."""
+    waits = call.by in state.armed or call.by in state.suspended
+    return call.unwanted or state.phase is not Phase.OPEN or not waits
 
 
 async def take_up(kernel: Kernel, run_id: str, *, crashed: bool = True, cuts: Cuts | None = None) -> RunActor | None:

@@ -20,7 +20,7 @@ from .._core.durations import moment
 from .._core.lifecycle import RUN_OVER
 from .._core.run_state import Activation, Batch
 from .._ids import activation_id, child_id
-from .._runtime.inspect import Cuts, describe_state, load, rebuild
+from .._runtime.inspect import Cuts, describe_state, load, stored_state
 from .._runtime.records import own_suspensions, summary
 from ..errors import ActorflowError
 from .opening import output_stored
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from .._core.run_state import RunState
-    from .._core.store_state import Value
     from ..abc import Journal, RunHeader
 
 __all__ = ["RunTree", "Timer", "document_of", "family", "read_tree"]
@@ -67,10 +66,7 @@ async def read_tree(reader: Journal, run_id: str, cuts: Cuts | None = None) -> R
     """
     stored = await load(reader, run_id)
     header = stored.header
-    above: Mapping[str, Value] = {}
-    if header.parent_id and stored.snapshot is None and header.status not in RUN_OVER:
-        above = await (cuts or Cuts(reader)).of(header.parent_id, stored.facts)
-    state = rebuild(stored, inherited=above)
+    state = await stored_state(reader, stored, cuts=cuts)
     rows = sorted(await reader.headers(parent_id=run_id), key=lambda row: row.created)
     shared = Cuts(reader)
     children = [await _read_child(reader, row, shared) for row in rows]
