@@ -10,6 +10,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from . import facts as f
+from .apply_schedule import take_kept
 from .apply_store import operate_all
 from .lifecycle import RUN_OVER, RunStatus
 from .run_state import Call
@@ -133,11 +134,7 @@ def _child_abandoned(state: RunState, fact: f.ChildAbandoned) -> None:
 
 
 def _event_forwarded(state: RunState, fact: f.EventForwarded) -> str:
-    kept = state.kept[fact.event]
-    data = kept.popleft()
-    if not kept:
-        del state.kept[fact.event]
-    return data
+    return take_kept(state, fact.event)
 
 
 APPLY_CHILD: Final[Mapping[type, Callable[..., object]]] = {  # type: ignore[explicit-any]  # each takes its own kind

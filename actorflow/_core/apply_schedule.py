@@ -123,11 +123,17 @@ def _event_received(state: RunState, fact: f.EventReceived) -> None:
         state.kept.setdefault(fact.event, deque()).append(fact.data)
 
 
-def _event_taken(state: RunState, fact: f.EventTaken) -> None:
-    kept = state.kept[fact.event]
-    _arm_waited(state, fact.n, fact.at, data=kept.popleft())
+def take_kept(state: RunState, event: str) -> str:
+    """The data of the oldest event of this name that was kept; it is kept no more."""
+    kept = state.kept[event]
+    data = kept.popleft()
     if not kept:
-        del state.kept[fact.event]
+        del state.kept[event]
+    return data
+
+
+def _event_taken(state: RunState, fact: f.EventTaken) -> None:
+    _arm_waited(state, fact.n, fact.at, data=take_kept(state, fact.event))
 
 
 def _wait_timed_out(state: RunState, fact: f.WaitTimedOut) -> None:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from . import facts as f
-from .lifecycle import Ending
+from .decide_steps import stop_after_failure
 from .plan import Node, NodeKind
 from .policies import JoinKind
 from .values import decode, shorten
@@ -161,8 +161,8 @@ def _fail(
     state: RunState, plan: RunPlan, node: Node, now: float, record: Record, error_type: str, message: str
 ) -> None:
     record(f.NodeFailed(now, state.next_n if error_type else 0, node.name, error_type, message))
-    if plan.join.kind is JoinKind.ALL:
-        record(f.RunStopping(now, Ending.FAIL.value, "null", ""))
+    for fact in stop_after_failure(state, plan, now):
+        record(fact)
 
 
 def _verdict(node: Node, group: Group) -> Verdict:

@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from collections import deque
 from contextvars import copy_context
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 from attrs import define
 
 from .passes import Pass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 IDLE_MAX: Final = 1_024
 """Idle workers that are kept, 5 kB each: about as many as one run may have steps live, because between two commits
@@ -51,8 +54,7 @@ class Branches:
         self._idle: list[Worker] = []
         self._coming = 0
         self.workers: dict[trio.lowlevel.Task, Worker] = {}
-        self._when_empty: list[trio.Event] = []
-        self._when_still: list[trio.Event] = []
+        self._waiting: list[tuple[Callable[[], bool], trio.Event]] = []
         self.spread = 1
 
     @property
@@ -90,7 +92,7 @@ class Branches:
                 del self.workers[task]
                 if self._ready and self._coming * self.spread < len(self._ready):
                     self._call_worker()
-                self._tell_empty()
+                self.tell()
 
     def _leave(self, worker: Worker) -> trio.lowlevel.Abort:
         if worker in self._idle:
@@ -121,7 +123,7 @@ class Branches:
             if stride == STRIDE:
                 stride = 0
                 await trio.lowlevel.cancel_shielded_checkpoint()
-        self._tell_empty()
+        self.tell()
 
     def pass_of(self, task: trio.lowlevel.Task | None) -> Pass | None:
         """The pass that `task` runs for, if it is a worker or a descendant of one."""
@@ -140,35 +142,31 @@ class Branches:
         """Whether a pass runs, or waits to, that is not itself waiting for its run: for a child, or a value."""
         return bool(self._ready) or not all(found.is_parked for found in self.live)
 
-    async def still(self) -> None:
-        """Wait until no pass is moving."""
-        while self.moving:
-            event = trio.Event()
-            self._when_still.append(event)
-            await event.wait()
-
-    def tell_still(self) -> None:
-        """A pass has ended, or has begun to wait for its run."""
-        if self._when_still and not self.moving:
-            for event in self._when_still:
-                event.set()
-            self._when_still.clear()
-
     @property
     def busy(self) -> bool:
         """Whether a pass runs or waits to."""
         return bool(self._ready or self.live)
 
-    def _tell_empty(self) -> None:
-        self.tell_still()
-        if self._when_empty and not self._ready and not self.live:
-            for event in self._when_empty:
-                event.set()
-            self._when_empty.clear()
+    async def still(self) -> None:
+        """Wait until no pass is moving."""
+        await self._until(lambda: not self.moving)
 
     async def empty(self) -> None:
         """Wait until no pass runs and none waits to."""
-        while self.busy:
+        await self._until(lambda: not self.busy)
+
+    async def _until(self, quiet: Callable[[], bool]) -> None:
+        while not quiet():
             event = trio.Event()
-            self._when_empty.append(event)
+            self._waiting.append((quiet, event))
             await event.wait()
+
+    def tell(self) -> None:
+        """A pass has ended, or has begun to wait for its run: whoever waits for quiet may have it."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            for quiet, event in waiting:
+                if quiet():
+                    event.set()
+                else:
+                    self._waiting.append((quiet, event))

@@ -32,7 +32,6 @@ from ..errors import (
     NonRetryable,
     RunCancelled,
     RunFailed,
-    RunOver,
     StateTypeError,
     StepFailed,
 )
@@ -66,14 +65,10 @@ async def call_child(
     """The body of `run_child`."""
     actor = owner.actor
     kernel = actor.kernel
-    if owner.is_hook:
-        raise HookRestriction(f"run_child in the hook {owner.activation.step!r}: the run is ending; do it in a step")
     if owner.buffer is not None:
         raise HookRestriction('run_child in a commit="on_success" step: it cannot be taken back')
     if owner.suspension is not None:
         raise Suspended  # the step has caught what ends its pass, and goes on as if it had not been said
-    if owner.ended:
-        raise RunOver(f"run_child: this context belongs to a pass of {owner.activation.step!r} that has ended")
     definition = kernel.definition_of(workflow)
     what = f"input of {definition.workflow_id!r}"
     text = definition.input.unstructure(data, what)

@@ -312,17 +312,18 @@ class Context(Generic[S]):
     ) -> object:
         """Run another workflow as a child of this run; its output.
 
-        The child begins with a snapshot of this run's state, of the keys of its own state type, unless `initial_state`
-        is given. Cancelling this step cancels it. When it is suspended, so is this step, until the child is over.
+        The child begins with a snapshot of this run's state (the keys of its own state type), or with `initial_state`.
+        Cancelling this step cancels it. When it is suspended, so is this step, until the child is over.
 
         Args:
             workflow: a class or graph that the runtime knows, or its id.
             data: its input.
             initial_state: what its store begins with instead.
-            merge_state: which of the child's own changes come back when it completes: True for all, or the keys.
+            merge_state: which of its own changes come back when it completes: True for all, or the keys.
 
         Raises `RunFailed` and `RunCancelled` for how it ended, `InputError` for what it cannot begin with.
         """
+        self._check_shaping("run_child")
         return await call_child(self._pass, workflow, data, initial_state, merge_state)
 
     @property

@@ -64,8 +64,8 @@ async def resume(kernel: Kernel, run_id: str, data: object, step: str | None, la
         raise RunOver(f"run {run_id!r} is over ({status.value}): nothing of it can be resumed", run_id=run_id)
     if step is not None and _ACTIVATION.fullmatch(step) and step.startswith(prefix):
         target, n = _place(run_id, step[len(prefix) :])
-        step_id = await _suspended_step(kernel, target, n, step)
-        if label is None or await _label_of(kernel, target, n) == label:
+        step_id, its_label = await _suspended_step(kernel, target, n, step)
+        if label in (None, its_label):
             await _answer(kernel, target, n, step_id, data)
             return
     found = await suspensions_of(kernel, run_id)
@@ -108,22 +108,19 @@ def _none(run_id: str, found: list[Suspension], step: str | None, label: str | N
     return NotSuspended(f"run {run_id!r}: {what}; suspended: {where}", run_id=run_id, step_id=step)
 
 
-async def _suspended_step(kernel: Kernel, run_id: str, n: int, name: str) -> str:
+async def _suspended_step(kernel: Kernel, run_id: str, n: int, name: str) -> tuple[str, str]:
+    """The step id and the label of a suspended activation."""
     if await kernel.journal.header(run_id) is None and kernel.find(run_id) is None:
         raise NotSuspended(f"there is no activation {name} in this run", run_id=run_id)
 
-    def look(state: RunState) -> str:
+    def look(state: RunState) -> tuple[str, str]:
         item = state.suspended.get(n)
-        return "" if item is None or item.call else item.step
+        return ("", "") if item is None or item.call else (item.step, item.label)
 
-    step = await look_at(kernel, run_id, look)
+    step, label = await look_at(kernel, run_id, look)
     if not step:
         raise NotSuspended(f"activation {name} of run {run_id!r} is not suspended", run_id=run_id)
-    return step
-
-
-async def _label_of(kernel: Kernel, run_id: str, n: int) -> str:
-    return await look_at(kernel, run_id, lambda state: state.suspended[n].label if n in state.suspended else "")
+    return step, label
 
 
 async def _answer(kernel: Kernel, run_id: str, n: int, step_id: str, data: object) -> None:

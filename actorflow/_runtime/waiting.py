@@ -34,7 +34,7 @@ def parked(origin: Pass | Guest) -> Iterator[None]:
     actor, n = origin.home
     held = actor.state.parked
     held[n] = held.get(n, 0) + 1
-    actor.kernel.branches.tell_still()
+    actor.kernel.branches.tell()
     try:
         if n in actor.state.live:
             actor.tell_control(c.Tick())  # the place that was given up may let another step start

@@ -294,6 +294,7 @@ def check_calls(machine: Machine) -> None:
     assert {n: state.calls[n].status for n in state.calls} == {n: account.calls[n] for n in state.calls}
     assert state.open_calls == len(account.open_calls())
     assert set(account.open_calls()) <= state.calls.keys()
+    assert {call.n for call in state.unfinished_calls()} == set(account.open_calls())
     assert state.running_calls == sum(status is RunStatus.RUNNING for status in account.calls.values())
     still_open = {*state.live, *state.armed, *state.suspended}
     for n, call in state.calls.items():
