@@ -35,6 +35,7 @@ from ..errors import (
     StateTypeError,
     StepFailed,
 )
+from . import places
 from .births import Seed
 from .inspect import failures, rebuild
 from .starting import initial_values
@@ -222,6 +223,7 @@ def begin(kernel: Kernel, parent: RunActor, birth: Birth) -> None:
     actor = type(parent)(kernel, definition, state, None)
     actor.parent = parent
     kernel.actors[run_id] = actor
+    kernel.reached(places.BORN)
     actor.tell_control(
         c.StartRun(
             definition.workflow_id,
@@ -333,6 +335,10 @@ def _given_back(parent: RunActor, state: RunState, command: c.ReportChild) -> li
             command.error_type = type(error).__name__
             command.message = f"its changes do not fit the run that called it: {error}"
             return []
+    parent.kernel.reached(places.MERGES)
+    tell = parent.kernel.clock.world.merged
+    if tell is not None:
+        tell(parent.state.run_id, [key for _, key, _ in operations])
     return operations
 
 

@@ -1,7 +1,8 @@
 """Time, chance and threads: the one seam through which they enter.
 
-What lives here: the wall clock of a runtime, its dice, and the thread in which blocking work runs. Nothing else in
-the package reads a clock or rolls dice. What does not: timers (`timers`).
+What lives here: the world that a runtime is opened in, its wall clock, its dice, and the thread in which blocking work
+runs. Nothing else in the package reads a clock or rolls dice, so a simulated world makes a runtime repeatable
+(`actorflow.testing.simulation`). What does not: timers (`timers`).
 """
 
 from __future__ import annotations
@@ -12,15 +13,80 @@ import time
 import uuid
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import outcome
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .guests import Guest
+    from .passes import Pass
+    from .run_store import RunStore
 
 T = TypeVar("T")
+
+
+class Thread(Protocol):
+    """Where blocking work runs: an executor that ends with the runtime."""
+
+    async def run(self, function: Callable[[], T]) -> T:
+        """The result of `function()`."""
+        ...
+
+    def stop(self) -> None:
+        """Nothing more comes."""
+        ...
+
+
+class World:
+    """What a runtime takes from outside: the real one."""
+
+    face: Callable[[RunStore, Pass | Guest], RunStore] | None = None
+    """What stands before the run store that a step is given; for tests that record what it does."""
+    merged: Callable[[str, Iterable[str]], None] | None = None
+    """Told when a child's changes come back into a run: the run, and the keys; for such tests, too."""
+
+    eager = True
+    """Whether a message to an idle run in memory is decided in the turn of its sender."""
+    stride = 16
+    """Writes to idle runs in memory after which the writer lets the other tasks have a turn: a few µs each."""
+    spread = 8
+    """Steps that are ready, in memory, for which one task is called; it calls the next when one of them waits."""
+
+    probe: Callable[[str], None] | None = None
+    """Told of each of the `places` that is reached; for tests."""
+
+    def wall(self) -> float:
+        """Epoch seconds."""
+        return time.time()
+
+    def dice(self) -> random.Random:
+        """Dice for one runtime."""
+        return random.Random()
+
+    def new_run_id(self) -> str:
+        """A run id that nobody has."""
+        return uuid.uuid4().hex
+
+    def thread(self, clock: RunClock) -> Thread:
+        """Where the journal's blocking work runs."""
+        return WriterThread(clock)
+
+
+_world: World = World()
+
+
+@contextmanager
+def opened_in(world: World) -> Iterator[None]:
+    """Runtimes that are opened meanwhile, and their steps, live in this world."""
+    global _world  # noqa: PLW0603 - one world at a time, like one run of trio's at a time in a thread
+    before, _world = _world, world
+    try:
+        yield
+    finally:
+        _world = before
 
 
 class RunClock:
@@ -30,10 +96,11 @@ class RunClock:
     """
 
     def __init__(self) -> None:
+        self.world = _world
         self._trio = trio.lowlevel.current_clock()
-        self._offset = time.time() - self._trio.current_time()
+        self._offset = self.world.wall() - self._trio.current_time()
         self._read = self._trio.current_time
-        self._dice = random.Random()
+        self._dice = self.world.dice()
         self._held = 0
         self._threshold = float("inf")
 
@@ -55,7 +122,7 @@ class RunClock:
 
     def new_run_id(self) -> str:
         """A run id that nobody has."""
-        return uuid.uuid4().hex
+        return self.world.new_run_id()
 
     @property
     def virtual(self) -> bool:

@@ -13,6 +13,7 @@ import trio
 
 from .._core import commands as c
 from ..errors import JournalError, RuntimeClosed
+from . import places
 from .recovery import interrupted_commands
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ async def _let_steps_end(kernel: Kernel, grace: float) -> None:
             for found in late
         )
         LOG.warning("closing: %d steps outlasted the grace of %g s and are cancelled: %s", len(late), grace, names)
+        kernel.reached(places.CUT_OFF)
     kernel.stopping = True
     for actor in list(kernel.actors.values()):
         for found in list(actor.passes.values()):

@@ -21,9 +21,8 @@ from .._core.store_state import value_of
 from .._core.values import decode, encode, shorten
 from ..errors import HookRestriction, InputError, RunOver
 from .children import call_child
-from .guests import store_above
+from .guests import store_above, store_of
 from .names import action_of, event_name
-from .run_store import RunStore
 from .scheduled import BufferedStep, ScheduledStep
 from .scheduling import (
     BATCH,
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from .passes import Pass
+    from .run_store import RunStore
 
 S = TypeVar("S")
 Ts = TypeVarTuple("Ts")
@@ -113,9 +113,8 @@ class Context(Generic[S]):
     @property
     def run_store(self) -> RunStore:
         """The store of this run."""
-        if self._store is None:
-            self._store = RunStore(self._pass)
-        return self._store
+        found = self._store = self._store or store_of(self._pass)
+        return found
 
     @property
     def parent_store(self) -> RunStore | None:

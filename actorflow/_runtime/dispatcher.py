@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..errors import ActorflowError, JournalError, RuntimeClosed
+from . import places
 from .supervisor import KEEP_MAX
 
 if TYPE_CHECKING:
@@ -121,6 +122,8 @@ class Dispatcher:
                 for message in actor.mailbox.drain():
                     actor.answer_late(message)
             elif not actor.is_over:
+                if kernel.probe is not None:
+                    places.probe_mailbox(kernel.probe, actor.mailbox)
                 actor.turn()
             turned[actor] = None
             if actor.volatile:
@@ -141,6 +144,7 @@ class Dispatcher:
         for actor in turned:
             if actor.broken is None:
                 actor.act()
+                kernel.reached(places.ACTED)
             if len(actor.mailbox) and actor.broken is None and not actor.is_over:
                 self.wake(actor)
             elif actor.may_rest:
@@ -149,6 +153,7 @@ class Dispatcher:
     async def _commit(self, appends: list[Append]) -> ActorflowError | None:
         kernel = self._kernel
         began = kernel.clock.elapsed()
+        kernel.reached(places.COMMIT_SEVERAL if len(appends) > 1 else places.COMMIT)
         try:
             async with kernel.commit_lock:
                 written = await kernel.journal.commit(appends)
@@ -159,6 +164,7 @@ class Dispatcher:
             found = JournalError(text)
             found.__cause__ = error
             return found
+        kernel.reached(places.WRITTEN)
         kernel.committed(appends, written, kernel.clock.elapsed() - began)
         return None
 

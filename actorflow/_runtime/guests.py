@@ -51,6 +51,11 @@ class Guest:
         self.is_hook = owner.is_hook
 
     @property
+    def activation_id(self) -> str:
+        """That of the pass."""
+        return self._owner.activation_id
+
+    @property
     def home(self) -> tuple[RunActor, int]:
         """The run in which the pass has a place, and its number there."""
         return self._owner.home
@@ -80,6 +85,13 @@ class Guest:
             await self.actor.ask_read(lambda state: None)
 
 
+def store_of(owner: Pass | Guest) -> RunStore:
+    """The store that a step uses, with what a test has put before it."""
+    store = RunStore(owner)  # type: ignore[arg-type]  # a guest has what a store asks of a pass
+    face = owner.actor.kernel.face
+    return store if face is None else face(store, owner)
+
+
 def store_above(owner: Pass, actor: RunActor | None) -> RunStore | None:
     """The store of a run above, for a step; None if there is no run above."""
     if actor is None:
@@ -92,4 +104,4 @@ def store_above(owner: Pass, actor: RunActor | None) -> RunStore | None:
     found = owner.guests.get(actor.state.run_id)
     if found is None:
         found = owner.guests[actor.state.run_id] = Guest(owner, actor)
-    return RunStore(found)  # type: ignore[arg-type]  # a guest has what a store asks of a pass
+    return store_of(found)

@@ -18,8 +18,8 @@ from .._core.lifecycle import RunStatus
 from .._core.state_text import dump_state
 from .._core.values import size_of
 from ..errors import ActorflowError, DefinitionError, RuntimeClosed, ValueTooLarge
+from . import places
 from .branches import Branches
-from .clock import RunClock, WriterThread
 from .dispatcher import Dispatcher
 from .encoder import Encoder
 from .mailbox import Message
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .._authoring.definition import Definition
     from .._core.policies import Limits
     from ..abc import Append, Instrument, Journal
+    from .clock import RunClock
     from .ledger import Ledger
     from .passes import Pass
     from .supervisor import RunActor
@@ -65,6 +66,7 @@ class Alarm:
     def tick(self) -> None:
         """Its time has come; it may have been taken up, or have ended, meanwhile: nothing happens then."""
         if not self._kernel.closing:
+            self._kernel.reached(places.ALARM)
             self._kernel.fetch([self._run_id], c.Tick())
 
 
@@ -92,7 +94,10 @@ class Kernel:
         self.broken_runs: dict[str, ActorflowError] = {}
         self.dispatcher = Dispatcher(self)
         self.timers = Timers(clock)
-        self.writer = WriterThread(clock)
+        self.writer = clock.world.thread(clock)
+        self.face = clock.world.face
+        self.stride = clock.world.stride
+        self.probe = clock.world.probe
         self.step_threads = trio.CapacityLimiter(STEP_THREADS)
         self.branches: Branches
         self.nursery: trio.Nursery
@@ -124,9 +129,14 @@ class Kernel:
         """Start the tasks of the runtime."""
         self.nursery = nursery
         self.branches = Branches(nursery)
-        self.branches.spread = 1 if self.journal.durable else 8
+        self.branches.spread = 1 if self.journal.durable else self.clock.world.spread
         nursery.start_soon(self.dispatcher.run, name="actorflow dispatcher")
         nursery.start_soon(self.timers.run, name="actorflow timers")
+
+    def reached(self, place: str) -> None:
+        """Tell a test that watches that this place (`places`) has been reached."""
+        if self.probe is not None:
+            self.probe(place)
 
     def check_open(self) -> None:
         """Raise `RuntimeClosed` when the block is over."""
@@ -243,6 +253,7 @@ class Kernel:
             if bind is not None:
                 bind(actor)
         self.asleep.pop(run_id, None)
+        self.reached(places.AWAKE)
         self.resting.pop(run_id, None)  # one place for each: a run that has broken must not be found here again
         self.actors[run_id] = actor
 
@@ -254,6 +265,7 @@ class Kernel:
         run_id = state.run_id
         if self.actors.pop(run_id, None) is not None:
             self.resting[run_id] = actor
+            self.reached(places.RESTS)
             if state.status is RunStatus.SUSPENDED:
                 self.set_alarm(run_id, actor.header.wake_at if actor.header is not None else 0.0)
             else:
@@ -322,6 +334,7 @@ class Kernel:
             if found.broken is None:
                 LOG.error("run %s stops: %s", found.state.run_id, error)
                 found.fail(error)
+                self.reached(places.STOPS)
                 self.broken_runs[found.state.run_id] = error
         if self.repair is not None:
             self.repair.set()
@@ -332,4 +345,5 @@ class Kernel:
             return None
         if ledger.frame_bytes < max(SNAPSHOT_MIN_BYTES, SNAPSHOT_FACTOR * ledger.snapshot_bytes):
             return None
+        self.reached(places.SNAPSHOT)
         return dump_state(ledger.state)

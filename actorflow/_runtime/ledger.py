@@ -52,6 +52,7 @@ class Ledger:
         "callers",
         "created",
         "definition",
+        "eager",
         "frame_bytes",
         "header",
         "kernel",
@@ -78,6 +79,7 @@ class Ledger:
         self.header = header
         self.created = kernel.next_created() if header is None else header.created
         self.volatile = not kernel.journal.durable
+        self.eager = self.volatile and kernel.clock.world.eager
         self.saved_seq = state.seq
         self.acted = 0
         self.outbox: list[f.Fact] = []

@@ -17,6 +17,7 @@ from .._core import react
 from .._core.lifecycle import RUN_OVER, Phase, RunStatus
 from .._ids import CHILD_MARK, child_id
 from ..errors import ActorflowError, DefinitionError, JournalCorrupt, JournalError, RunNotFound, RuntimeClosed
+from . import places
 from .children import tell_again
 from .inspect import Cuts, load, rebuild, stored_state, unknown
 from .supervisor import RunActor
@@ -100,11 +101,13 @@ def revive(
     check_steps(state, definition)
     actor = RunActor(kernel, definition, state, stored.header)
     actor.parent = parent
+    kernel.reached(places.REVIVED if parent is None else places.REVIVED_CHILD)
     actor.frame_bytes, actor.snapshot_bytes = stored.frame_bytes, stored.snapshot_bytes
     now = kernel.clock.now()
     for command in interrupted_commands(state, crashed=crashed):
         actor._rule(command, now)
         kernel.restarts += 1
+        kernel.reached(places.RESTARTED)
     actor.orphans += [call.n for call in state.unfinished_calls() if _is_orphan(state, call)]
     kernel.awake(actor)
     kernel.dispatcher.wake(actor)
@@ -273,6 +276,7 @@ async def _revive_tree(kernel: Kernel, run_id: str) -> None:
     stopped: dict[str, RunActor | None] = {actor.state.run_id: actor for actor in actors}
     stopped = stopped or {run_id: None}
     try:
+        kernel.reached(places.REPAIRS)
         headers = {name: await kernel.journal.header(name) for name in stopped}  # if there is anybody to ask
         for name, actor in stopped.items():
             kernel.actors.pop(name, None)

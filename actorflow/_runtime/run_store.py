@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from .passes import Pass
 
 __all__ = ["RunStore", "Transaction"]
-
-STRIDE: Final = 16
-"""Operations that are applied in their senders' turns before one of them lets the others have a turn."""
 
 
 class RunStore:
@@ -344,7 +341,7 @@ class RunStore:
             reply = actor.operate(self._n, verb, key, argument, mark)
             kernel = actor.kernel
             kernel.breath += 1
-            if kernel.breath >= STRIDE:
+            if kernel.breath >= kernel.stride:
                 await kernel.breathe()
             return reply
         if not actor.open or owner.ended:

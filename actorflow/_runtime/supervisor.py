@@ -105,7 +105,7 @@ class RunActor(Ledger):
     @property
     def idle(self) -> bool:
         """Whether a message may be decided in its sender's turn: nothing waits, and nothing has to be durable."""
-        return self.volatile and not self.mailbox.user and not self.mailbox.control
+        return self.eager and not self.mailbox.user and not self.mailbox.control
 
     @property
     def may_rest(self) -> bool:

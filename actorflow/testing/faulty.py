@@ -99,6 +99,7 @@ class FaultyJournal:
     Args:
         journal: the one that does the work; not open yet.
         plan: what happens to the n-th write, counted from 1 over all openings of this object.
+        breathes: let other tasks run before and after each write, as with a disk that takes its time.
 
     Example:
         >>> from actorflow.journals import MemoryJournal
@@ -108,7 +109,7 @@ class FaultyJournal:
         0
     """
 
-    def __init__(self, journal: Journal, plan: Mapping[int, Fault]) -> None:
+    def __init__(self, journal: Journal, plan: Mapping[int, Fault], *, breathes: bool = False) -> None:
         for number, fault in plan.items():
             if number < 1:
                 raise ValueError(f"plan[{number!r}]: writes are counted from 1")
@@ -116,6 +117,7 @@ class FaultyJournal:
                 raise TypeError(f"plan[{number}] = {fault!r}: give Fail(…), Delay(…), Crash(…) or Tear(…)")
         self._journal = journal
         self._plan = dict(plan)
+        self._breathes = breathes
         self._failing: Fail | None = None
         self._failures_left: int | None = 0
         self._crashed = False
@@ -148,10 +150,23 @@ class FaultyJournal:
         self._plan.clear()
         self._failing = None
 
+    def crash(self) -> None:
+        """The process "dies" now: from here on `SimulatedCrash` is raised, and nothing is written."""
+        self._crashed = True
+
     # --- the one method that is not passed on as it is
 
     async def commit(self, appends: Sequence[Append]) -> int:
         """A write: what the plan says, or that of the journal within."""
+        if not self._breathes:
+            return await self._commit(appends)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        written = await self._commit(appends)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        self._check_alive()
+        return written
+
+    async def _commit(self, appends: Sequence[Append]) -> int:
         self._check_alive()
         self._writes += 1
         fault = self._next_fault()

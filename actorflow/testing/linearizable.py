@@ -1,32 +1,30 @@
 """Whether what the branches were told can have happened one after the other, and if not, why not.
 
-What lives here: `check_linearizable`, its verdict, and the picture. What does not: recording (`history`), the search
-(`linear_search`) and the shapes that need none (`linear_special`).
+What lives here: `check_linearizable` and its verdict. What does not: recording (`history`), the search
+(`linear_search`), the shapes that need none (`linear_special`), finding what matters (`linear_shrink`), pictures
+(`lanes`).
 """
 
 from __future__ import annotations
 
+import gc
+from contextlib import contextmanager
 from enum import Enum
-from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from .history import StoreCall
+from .._core.values import MISSING
+from .lanes import draw, draw_svg
 from .linear_search import search
-from .linear_special import Contradiction, contradict, special, told
-from .store_model import READS
+from .linear_shrink import Window, explain, shrink
+from .linear_special import Contradiction, special
+from .store_call import TRANSACTION, StoreCall
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from .history import History
-
-SHOWN: Final = 24
-"""Calls that a picture holds at most."""
-
-SHRINK_BUDGET: Final = 2_000
-"""Configurations per attempt to leave something away: an explanation may be longer than need be, never late."""
 
 
 class Linearizability(Enum):
@@ -58,109 +56,125 @@ class Verdict:
         return "\n".join(part for part in (self.status.value, self.sentence, self.picture) if part)
 
     @property
+    def culprit(self) -> StoreCall | None:
+        """The call that cannot be placed beside the others."""
+        return self.calls[-1] if self.calls else None
+
+    @property
     def picture(self) -> str:
         """The calls as text, from left to right in the order of events, one lane per branch."""
         return draw(self.calls)
 
+    def svg(self) -> str:
+        """The same picture as one `<svg>` element for a page; empty if there are no calls to show."""
+        return draw_svg(self.calls, culprit=self.culprit, title=self.sentence) if self.calls else ""
+
 
 def check_linearizable(history: History, *, budget: int = 200_000) -> Verdict:
-    """Whether, key by key, one order of the calls explains every answer and keeps what was over before what.
+    """Whether one order of the calls on each key explains every answer and keeps what was over before what.
 
-    Growing lists, counters and registers with unique values are checked by sorting. Other keys are searched; one that
-    `budget` configurations do not decide makes the verdict undecided, unless another key is violated.
+    Growing lists, counters and registers with unique values are checked by sorting. Other keys are searched, keys that
+    transactions tie together at once; what `budget` configurations do not decide makes the verdict undecided, unless
+    another key is violated.
     """
-    by_key: dict[str, list[StoreCall]] = {}
-    for call in history.calls:
-        if call.verb != "refused":
-            by_key.setdefault(call.key, []).append(call)
-    undecided = []
-    for key, calls in by_key.items():
-        checker = special(calls)
-        found: Contradiction | None = None
-        if checker is not None:
-            found = checker(calls)
-        else:
-            answer = search(calls, budget=budget)
-            if answer is None:
-                undecided.append(key)
-            elif not answer:
-                found = explain(shrink(calls))
-        if found is not None:
-            sentence = f"key {key!r}: {found.sentence}"
-            return Verdict(Linearizability.VIOLATED, key, sentence, found.calls)
+    with _no_collections():
+        return _check(history, budget)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """A check makes millions of small records and no cycles: looking for cycles among them takes half of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _check(history: History, budget: int) -> Verdict:
+    for told in history.contradicted:
+        call = told.call
+        again = (
+            f"branch {call.branch} was told {call.asked} gave {call.result!r}, and {told.again!r} when it asked again"
+        )
+        return Verdict(Linearizability.VIOLATED, call.keys[0] if call.keys else None, again, (call,))
+    undecided: list[str] = []
+    for keys, calls in groups(history.calls):
+        found = _judge(keys, calls, history.initial, budget)
+        if found is None:
+            undecided += keys
+        elif found.calls:
+            names = f"key {keys[0]!r}" if len(keys) == 1 else f"keys {', '.join(map(repr, keys))}"
+            return Verdict(Linearizability.VIOLATED, keys[0], f"{names}: {found.sentence}", found.calls)
     if undecided:
         sentence = f"not decided within {budget} configurations: {', '.join(undecided)}"
         return Verdict(Linearizability.UNDECIDED, None, sentence, (), tuple(undecided))
     return Verdict(Linearizability.OK)
 
 
-def until(calls: Sequence[StoreCall], moment: float) -> list[StoreCall]:
-    """The history as it was at a moment: what had not begun is not there, what was not over has no outcome yet."""
-    begun = [call for call in calls if call.invoked <= moment]
-    return [call if call.returned <= moment else evolve(call, returned=inf) for call in begun]
+_RIGHT = Contradiction("", ())
 
 
-def shrink(calls: Sequence[StoreCall]) -> list[StoreCall]:
-    """The shortest beginning that cannot be explained, with every answer forgotten that is not needed for that."""
-    ends = sorted(call.returned for call in calls if call.returned != inf)
-    low, high = 0, len(ends) - 1
-    while low < high:
-        middle = (low + high) // 2
-        if search(until(calls, ends[middle]), budget=SHRINK_BUDGET) is False:
-            high = middle
-        else:
-            low = middle + 1
-    left = until(calls, ends[low])
-    chunk = max(1, len(left) // 2)
-    while True:
-        start = 0
-        while start < len(left):
-            tried = [*left[:start], *_weaker(left[start : start + chunk]), *left[start + chunk :]]
-            if tried != left and search(tried, budget=SHRINK_BUDGET) is False:
-                start += len(tried) - len(left) + chunk
-                left = tried
+def _judge(
+    keys: tuple[str, ...], calls: list[StoreCall], initial: Mapping[str, object], budget: int
+) -> Contradiction | None:
+    if len(keys) == 1:
+        first = initial.get(keys[0], MISSING)
+        checker = special(calls, first)
+        if checker is not None:
+            return checker(calls, first) or _RIGHT
+    answer = search(calls, initial=initial, budget=budget)
+    if answer is None:
+        return None
+    return _RIGHT if answer else _explained(shrink(calls, initial), initial)
+
+
+def _explained(window: Window, initial: Mapping[str, object]) -> Contradiction:
+    found = explain(window)
+    keys = {key for call in found.calls for key in call.keys}
+    before = [
+        f"{key!r} was {window.initial.get(key)!r}"
+        for key in sorted(keys)
+        if window.initial.get(key, MISSING) != initial.get(key, MISSING)
+    ]
+    return Contradiction(f"{found.sentence}; before that, {', '.join(before)}", found.calls) if before else found
+
+
+def groups(calls: Iterable[StoreCall]) -> Iterator[tuple[tuple[str, ...], list[StoreCall]]]:
+    """The calls by what can be checked alone: each key, or the keys that transactions tie together."""
+    alone: dict[str, list[StoreCall]] = {}
+    transactions: list[StoreCall] = []
+    for call in calls:
+        if call.verb == TRANSACTION:
+            transactions += [call] if call.arguments else []
+        elif call.verb != "refused":
+            found = alone.get(call.key)
+            if found is None:
+                alone[call.key] = [call]
             else:
-                start += chunk
-        if chunk == 1:
-            return left
-        chunk //= 2
+                found.append(call)
+    home: dict[str, str] = {}
 
+    def root(key: str) -> str:
+        while home.setdefault(key, key) != key:
+            home[key] = home[home[key]]
+            key = home[key]
+        return key
 
-def _weaker(calls: Sequence[StoreCall]) -> list[StoreCall]:
-    # Forgetting an answer never makes a history worse: a read without one is nothing, a write may still count.
-    return [evolve(call, returned=inf) for call in calls if call.verb not in READS]
-
-
-def explain(calls: Sequence[StoreCall]) -> Contradiction:
-    """Words for calls that no order explains: the answers that matter, in the order in which they were given."""
-    known = sorted((call for call in calls if call.returned != inf), key=lambda call: call.returned)
-    if len(known) == 2:
-        return contradict(known[1], known[0])
-    if len(known) == 1:
-        return Contradiction(f"{told(known[0])}, which no calls add up to", tuple(known))
-    last = known[-1]
-    others = ", ".join(told(call) for call in known[:-1][-3:])
-    return Contradiction(f"{told(last)}, which no order explains, since {others}", tuple(known[-SHOWN:]))
-
-
-def draw(calls: Sequence[StoreCall]) -> str:
-    """Lanes of text: `|increment('c', 1) = 3--|` reaches from the call to its answer."""
-    shown = sorted(calls, key=lambda call: call.invoked)
-    events = sorted({call.invoked for call in shown} | {call.returned for call in shown})
-    labels = {id(call): str(call) for call in shown}
-    column: dict[float, int] = {}
-    free = 0
-    for event in events:
-        ending = [column[call.invoked] + len(labels[id(call)]) + 2 for call in shown if call.returned == event]
-        column[event] = max([free, *ending])
-        free = column[event] + 2
-    width = max((len(call.branch) for call in shown), default=0)
-    lanes: dict[tuple[str, int], str] = {}
-    for call in shown:
-        start, end = column[call.invoked], column[call.returned]
-        row = 0
-        while len(lanes.get((call.branch, row), "")) > start:
-            row += 1  # one branch may have several calls under way
-        bar = labels[id(call)].ljust(end - start - 1, "-")
-        lanes[call.branch, row] = f"{lanes.get((call.branch, row), ''):<{start}}|{bar}{'|' if end != inf else '>'}"
-    return "\n".join(f"{branch:<{width}}  {lane}" for (branch, _), lane in sorted(lanes.items()))
+    for call in transactions:
+        first, *others = call.keys
+        root(first)
+        for other in others:
+            home[root(other)] = root(first)
+    tied: dict[str, list[StoreCall]] = {}
+    for call in transactions:
+        tied.setdefault(root(call.keys[0]), []).append(call)
+    for head, group in tied.items():
+        keys = [key for key in home if root(key) == head]
+        for key in keys:
+            group += alone.pop(key, [])
+        yield tuple(keys), group
+    for key, group in alone.items():
+        yield (key,), group

@@ -16,7 +16,7 @@ from attrs import frozen
 from .._core.values import MISSING
 
 if TYPE_CHECKING:
-    from .history import StoreCall
+    from .store_call import StoreCall
 
 
 class Truth(Enum):
@@ -33,7 +33,6 @@ class Wrong(Enum):
 
 
 WRONG: Final = Wrong.WRONG
-READS: Final = frozenset({"get", "has", "length"})
 
 
 @frozen
@@ -43,8 +42,13 @@ class Fields:
     items: frozenset[tuple[str, object]]
 
 
+PLAIN: Final = frozenset({str, int, float, type(None)})
+
+
 def freeze(value: object) -> object:
     """A JSON value as one that can be hashed; equal if the JSON is equal."""
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, bool):
         return Truth.YES if value else Truth.NO
     if isinstance(value, list | tuple):

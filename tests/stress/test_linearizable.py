@@ -2,61 +2,103 @@
 
 from __future__ import annotations
 
-from itertools import permutations
 from math import inf
 from random import Random
 
 import pytest
 import trio
+from attrs import evolve
 
 from actorflow import MISSING, Context, Workflow, open_runtime
 from actorflow.errors import StateTypeError
 from actorflow.testing import History, Linearizability, StoreCall, check_linearizable
 from actorflow.testing.linear_search import search
 from actorflow.testing.linear_special import check_counter, check_list, check_register, special
-from actorflow.testing.store_model import EFFECTS, READS, WRONG, move, thaw
+from actorflow.testing.store_call import READS
+from actorflow.testing.store_model import EFFECTS, freeze, thaw
 
 SHAPES = {
     "mixed": ("set", "get", "compare_and_set", "increment", "delete", "set_if_absent", "pop", "has"),
     "register": ("set", "get"),
     "counter": ("increment", "get"),
     "list": ("push", "get", "length"),
+    "lists": ("push", "extend", "remove", "get", "length", "pop", "merge"),
+    "numbers": ("maximum", "minimum", "decrement", "update", "get", "compare_and_set"),
+    "joint": ("transaction", "get", "increment", "set", "delete"),
 }
 CHECKERS = {"register": check_register, "counter": check_counter, "list": check_list}
 
 
-def brute_force(calls: list[StoreCall]) -> bool:
+def brute_force(calls: list[StoreCall], initial: dict[str, object]) -> bool:
     """Whether any order of any choice of the calls of unknown outcome explains all answers: by trying them all."""
-    done = [call for call in calls if call.returned != inf]
-    unknown = [call for call in calls if call.returned == inf and call.verb not in READS]
-    for chosen in range(1 << len(unknown)):
-        picked = done + [call for bit, call in enumerate(unknown) if chosen >> bit & 1]
-        for order in permutations(picked):
-            latest, state = -inf, MISSING
-            for call in order:
-                state = WRONG if call.returned < latest else move(call)(state)
-                if state is WRONG:
-                    break
-                latest = max(latest, call.invoked)
-            else:
+    useful = [call for call in calls if call.returned != inf or call.verb not in READS]
+
+    def goes_on(state: dict[str, object], left: list[StoreCall]) -> bool:
+        if all(call.returned == inf for call in left):
+            return True
+        for index, call in enumerate(left):
+            if any(other.returned < call.invoked for other in left):
+                continue
+            new = done(call, state)
+            if new is None:
+                continue
+            others = left[:index] + left[index + 1 :]
+            if goes_on(new, [one for one in others if not is_late(one, call)]):
                 return True
-    return False
+        return False
+
+    return goes_on(initial, useful)
+
+
+def is_late(untold: StoreCall, done_before: StoreCall) -> bool:
+    """Whether a call without an answer cannot count any more: its sender had sent it before the other one."""
+    same = untold.sender == done_before.sender != 0
+    return same and untold.returned == inf and untold.invoked < done_before.invoked
+
+
+def done(call: StoreCall, state: dict[str, object]) -> dict[str, object] | None:
+    """The values after a call, None if it was told something else or is refused."""
+    new = dict(state)
+    for verb, key, given in call.parts:
+        try:
+            new[key], answer = EFFECTS[verb](new.get(key, MISSING), tuple(freeze(one) for one in given))
+        except TypeError:
+            return None
+        if call.returned != inf and call.verb != "transaction" and answer != freeze(call.result):
+            return None
+    return new
+
+
+def half(value: object) -> object:
+    """What `update` does in these histories."""
+    return value // 2 if isinstance(value, int) else value
 
 
 def arguments(random: Random, shape: str, verb: str, number: int, unit: int) -> tuple[object, ...]:
     """What a call of the verb is given; unique values where the shape needs them."""
     if verb in {"get", "pop"}:
         return (None,)
+    if verb == "update":
+        return (half, 1)
+    if verb in {"extend", "remove", "push"} and shape == "lists":
+        return ([1] * random.randrange(3) if verb == "extend" else random.choice([1, 2]),)
+    if verb in {"merge", "maximum", "minimum", "decrement"}:
+        return ({} if verb == "merge" else random.choice([1, 2]),)
+    if verb == "transaction":
+        parts = [("increment", "k", (1,)), ("increment", "m", (-1,)), ("set", "m", (2,)), ("set", "k", (number,))]
+        return tuple(random.sample(parts, 2))
     if verb == "compare_and_set":
         return (random.choice([MISSING, 1, 2]), random.choice([1, 2]))
     if verb == "increment":
         return (unit,)
     if verb in {"set", "push", "set_if_absent"}:
-        return (number if shape != "mixed" else random.choice([1, 2]),)
+        return (number if shape not in {"mixed", "joint"} else random.choice([1, 2]),)
     return ()
 
 
-def random_history(random: Random, shape: str, *, count: int, spoil: float) -> list[StoreCall]:
+def random_history(
+    random: Random, shape: str, *, count: int, spoil: float, initial: object = MISSING, senders: bool = False
+) -> list[StoreCall]:
     """Calls of a right store, of which one answer may be spoilt and some outcomes are lost."""
     unit = random.choice([1, 2])
     starts = sorted(random.sample(range(4 * count), count))
@@ -67,31 +109,47 @@ def random_history(random: Random, shape: str, *, count: int, spoil: float) -> l
     place = {(index, kind): rank for rank, (_, kind, index) in enumerate(events, 1)}
     moments = {i: random.uniform(place[i, 0], place[i, 1]) for i in range(count)}
     calls: dict[int, StoreCall] = {}
-    state: object = MISSING
+    state: dict[str, object] = {"k": initial, "m": initial}
     answers: list[object] = []
     for i in sorted(range(count), key=moments.__getitem__):
         verb = random.choice(SHAPES[shape])
+        key = random.choice("km") if shape == "joint" else "k"
         given = arguments(random, shape, verb, i, unit)
-        lost = random.random() < 0.12
-        call = StoreCall(f"b{i % 3}", verb, "k", given, None, place[i, 0])
+        lost = random.random() < (0.3 if senders else 0.12)
+        call = StoreCall(f"b{i % 3}", verb, key, given, None, place[i, 0], sender=1 + i % 3 if senders else 0)
+        if verb == "transaction":
+            call = evolve(call, key="")
         if not lost or random.random() < 0.5:
             state, answer = applied(call, state)
             answers.append(answer)
             if not lost:
                 if random.random() < spoil:
                     answer = random.choice(answers)
-                call = StoreCall(call.branch, verb, "k", given, answer, place[i, 0], place[i, 1])
+                call = evolve(call, result=None if verb == "transaction" else answer, returned=place[i, 1])
         calls[i] = call
     return [calls[i] for i in sorted(calls)]
 
 
-def applied(call: StoreCall, state: object) -> tuple[object, object]:
-    """The value after a call, and what a right store answers."""
-    try:
-        new, answer = EFFECTS[call.verb](state, call.arguments)
-    except TypeError:
-        return state, "refused"
+def applied(call: StoreCall, state: dict[str, object]) -> tuple[dict[str, object], object]:
+    """The values after a call, and what a right store answers."""
+    new, answer = dict(state), None
+    for verb, key, given in call.parts:
+        try:
+            new[key], answer = EFFECTS[verb](new[key], tuple(freeze(one) for one in given))
+        except TypeError:
+            return state, "refused"
     return new, thaw(answer)
+
+
+STARTS: dict[str, object] = {
+    "lists": [1],
+    "numbers": 0,
+    "register": "old",
+    "counter": 5,
+    "list": ["old"],
+    "mixed": 1,
+    "joint": 1,
+}
 
 
 def compare_with_brute_force(*, histories: int, seed: int = 0) -> tuple[int, int]:
@@ -100,20 +158,30 @@ def compare_with_brute_force(*, histories: int, seed: int = 0) -> tuple[int, int
     invalid = 0
     for number in range(histories):
         shape = list(SHAPES)[number % len(SHAPES)]
-        calls = random_history(random, shape, count=random.randint(3, 6), spoil=random.choice([0, 1, 1]))
-        truth = brute_force(calls)
+        first = random.choice([MISSING, MISSING, STARTS[shape]])
+        senders = random.random() < 0.3
+        calls = random_history(
+            random, shape, count=random.randint(3, 6), spoil=random.choice([0, 1, 1]), initial=first, senders=senders
+        )
+        initial = {} if first is MISSING else {"k": first, "m": first}
+        truth = brute_force(calls, {key: freeze(value) for key, value in initial.items()})
         invalid += not truth
-        shown = "\n".join(map(repr, calls))
-        assert search(calls) is truth, shown
-        checker = special(calls)
+        shown = f"{initial}\n" + "\n".join(map(repr, calls))
+        assert search(calls, initial=initial) is truth, shown
+        checker = special(calls, first) if shape != "joint" else None
         if checker is not None:
-            assert (checker(calls) is None) is truth, shown
+            verdict = checker(calls, first) is None
+            assert verdict is truth or (senders and verdict), shown
     return histories, invalid
 
 
-def test_search_and_special_checkers_agree_with_brute_force() -> None:
-    """Every verdict over small random histories is that of trying all orders, and many of them are invalid."""
-    compared, invalid = compare_with_brute_force(histories=3_000)
+@pytest.mark.parametrize("seed", range(4))
+def test_search_and_special_checkers_agree_with_brute_force(seed: int) -> None:
+    """Every verdict over small random histories is that of trying all orders, and many of them are invalid.
+
+    With calls that tell nothing the special checkers may be milder than the truth, never harsher.
+    """
+    compared, invalid = compare_with_brute_force(histories=5_000, seed=seed)
     assert invalid >= 0.3 * compared
     assert invalid <= 0.9 * compared
 
@@ -214,8 +282,7 @@ def test_a_searched_violation_is_shrunk_to_what_matters() -> None:
 def test_a_budget_that_is_too_small_is_undecided() -> None:
     """What the search cannot decide is said to be undecided: neither right nor wrong."""
     history = History()
-    history.calls.extend(StoreCall(f"b{n}", "decrement", "k", (n,), -1, n, 100 + n) for n in range(2, 14))
-    history.calls.append(StoreCall("z", "set", "k", (0,), None, 14, 99))
+    history.calls.extend(StoreCall(f"b{n}", "extend", "k", ([n],), 2 - n, n, 100 + n) for n in range(2))
     verdict = check_linearizable(history, budget=0)
     assert verdict.status is Linearizability.UNDECIDED
     assert verdict.undecided == ("k",)
@@ -257,11 +324,8 @@ async def test_outcomes_that_are_not_known() -> None:
     assert verdict, str(verdict)
 
 
-def test_a_verb_without_a_result_is_not_recorded() -> None:
-    """A write that the history could not tell of is refused by name instead of being left out."""
-    store = History().store(Busy, branch="A")
-    with pytest.raises(AttributeError, match="cannot be recorded"):
-        _ = store.push_nowait
+def test_an_unknown_verb_is_refused() -> None:
+    """An operation is one of the verbs of a store; what it is not is named."""
     with pytest.raises(ValueError, match="unknown verb 'grow'"), History().operation("grow", "k", branch="A"):
         pass
 
