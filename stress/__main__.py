@@ -15,28 +15,34 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 CODES = """\
-exit codes: 0 all is well, 1 a wrong answer or something lost or doubled, 2 wrong use, or it cannot run here,
-3 a goal was missed (bench --enforce), 130 interrupted
+exit codes: 0 all is well, 1 a wrong answer or something lost or doubled, 2 undecided, wrong use, or it cannot run here,
+3 a threshold was missed (load and soak; bench with --enforce), 130 interrupted
 """
 
 
 def make_parser() -> argparse.ArgumentParser:
     """All options of all subcommands."""
     from .bench import command as bench
+    from .crash import command as crash
     from .kill import command as kill
+    from .load import command as load
     from .nested import command as nested
+    from .soak import command as soak
 
     parser = argparse.ArgumentParser(
         prog="python -m stress",
-        description="Measure actorflow, kill processes that use it, and run random workflows.",
+        description="Break actorflow, and workflows of your own, in every way that is known; and measure it.",
         epilog=CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subcommands = parser.add_subparsers(title="subcommands", metavar="")
     for module, name, summary in (
-        (bench, "bench", "print the figures, each beside its goal"),
+        (crash, "crash", "let the disk die or fail at every single call, and count what was lost"),
         (kill, "kill", "kill -9 a process that runs workflows, over and over, and count what was lost or doubled"),
+        (load, "load", "run ever more branches in parallel: how fast, how late, how heavy, and whether it was right"),
+        (soak, "soak", "run everything over and over for a long time, and tell whether anything grows or stays behind"),
         (nested, "nested", "run random nested workflows, suspended and crashed at random, and check them with a model"),
+        (bench, "bench", "print the figures, each beside its goal"),
     ):
         subparser = subcommands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         module.add_options(subparser)

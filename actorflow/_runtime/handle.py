@@ -126,7 +126,9 @@ class Run:
             found = await suspensions_of(self._runtime._kernel, self.run_id)
         if actor.ended:
             return self._outcome_of(actor.state, actor)
-        return self._outcome_of(actor.state, actor, tuple(found)) if actor.settled_once else None
+        # A timer may have woken it, in a commit that is under way: it is suspended no more, and nobody has said so yet.
+        is_settled = actor.settled_once and actor.state.status is RunStatus.SUSPENDED
+        return self._outcome_of(actor.state, actor, tuple(found)) if is_settled else None
 
     async def _stored_outcome(self) -> RunOutcome:
         kernel = self._runtime._kernel

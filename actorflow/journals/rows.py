@@ -112,6 +112,8 @@ def look_at_file(path: Path) -> FileKind:
     if not header:
         _check_no_lost_log(path)
         return FileKind.NEW
+    if not any(header) and _is_unfinished(path):
+        return FileKind.NEW
     application = int.from_bytes(header[68:72], "big")
     if not header.startswith(_MAGIC[: len(header)]) or (len(header) == _HEADER and application != APPLICATION_ID):
         kind = "a SQLite database of another application" if header.startswith(_MAGIC) else "no SQLite database"
@@ -132,6 +134,16 @@ def check_version(path: Path, version: int) -> None:
             f"the journal {path} has version {version}, this actorflow reads up to {SCHEMA_VERSION}; "
             "it was left untouched: open it with a newer actorflow, or name another file"
         )
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether the power went while the file was made: SQLite takes back what has arrived of it.
+
+    Its pages may arrive in any order. One that holds no header yet belongs to nobody else, if the record of what to
+    take back lies beside it.
+    """
+    record = path.with_name(f"{path.name}-journal")
+    return record.exists() and record.stat().st_size > 0
 
 
 def _check_no_lost_log(path: Path) -> None:

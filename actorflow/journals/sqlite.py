@@ -22,13 +22,13 @@ from ..errors import JournalError
 from . import rows, sql
 from .codec import encode_parts
 from .lock import OwnerLock
-from .reader import BUSY_S, SqliteFile, connect, end
+from .reader import SqliteFile, connect, end
 from .refusals import already_open, check_joins, unknown_run
 from .rows import LOG, SQL
 from .wal import look_at_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from ..abc import Append, Executor
@@ -107,10 +107,20 @@ class SqliteJournal(SqliteFile):
         path: the file; it is created if it is missing, its folder is not.
         synchronous: "FULL": every commit reaches the disk before it is acknowledged. "NORMAL": a power cut may take
             the last commits with it; a killed process takes none either way.
+        connect: makes each connection, from the path and the options of a SQLite URI ("mode=rw" or "mode=rwc"). For
+            tests that put something of their own between SQLite and the disk; what it gives has to work, and to fail,
+            like a connection of `sqlite3` without implicit transactions.
     """
 
-    def __init__(self, path: str | Path, *, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        connect: Callable[[Path, str], sqlite3.Connection] = connect,
+    ) -> None:
         super().__init__(path)
+        self._make = connect
         if synchronous not in ("FULL", "NORMAL"):
             raise ValueError(f'synchronous={synchronous!r}: "FULL" or "NORMAL" is wanted')
         self._synchronous = SQL[f"synchronous_{synchronous.lower()}"]
@@ -161,7 +171,7 @@ class SqliteJournal(SqliteFile):
         # Also a file whose creation was cut off: SQLite has just rolled it back to nothing.
         if self._path.stat().st_size and not self._path.with_name(f"{self._path.name}-journal").exists():
             return
-        connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
+        connection = self._make(self._path, "mode=rwc")
         try:
             if not connection.execute(SQL["tables"]).fetchone()[0]:
                 connection.executescript(sql.script("schema"))
@@ -169,7 +179,7 @@ class SqliteJournal(SqliteFile):
             connection.close()
 
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self._path, "mode=rw")  # never creates: a journal that vanished is an error
+        connection = self._make(self._path, "mode=rw")  # never creates: a journal that vanished is an error
         try:
             if connection.execute(SQL["application_id"]).fetchone()[0] != rows.APPLICATION_ID:
                 raise JournalError(f"{self._path} is not an actorflow journal any more; name another file")

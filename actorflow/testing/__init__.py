@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .history import History, StoreCall
     from .journal_contract import JournalContract
     from .linearizable import Linearizability, Verdict, check_linearizable
+    from .lost_update import LostUpdateStory, lost_updates
+    from .programs import ProgramFunction
     from .repro import Repro
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "History",
     "JournalContract",
     "Linearizability",
+    "LostUpdateStory",
+    "ProgramFunction",
     "Repro",
     "ScheduleFailure",
     "SimulatedCrash",
@@ -48,6 +52,7 @@ __all__ = [
     "check_linearizable",
     "crash_everywhere",
     "explore",
+    "lost_updates",
     "replay",
     "runtime",
 ]
@@ -63,6 +68,8 @@ _HOME = {
     ".history": ("History", "StoreCall"),
     ".journal_contract": ("JournalContract",),
     ".linearizable": ("Linearizability", "Verdict", "check_linearizable"),
+    ".lost_update": ("LostUpdateStory", "lost_updates"),
+    ".programs": ("ProgramFunction",),
     ".repro": ("Repro",),
 }
 

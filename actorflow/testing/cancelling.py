@@ -87,7 +87,7 @@ class Victim:
     async def __call__(self, function: Callable[[*Ts], Awaitable[T]], *arguments: *Ts) -> T | None:
         """The result of `function(*arguments)`, or None if it is cancelled before it has one."""
         number = len(self.calls)
-        call = VictimCall(getattr(function, "__qualname__", "") or repr(function))
+        call = VictimCall(_name(function))
         self.calls.append(call)
         found: T | None = None
         with trio.CancelScope() as scope:
@@ -107,6 +107,12 @@ class Victim:
                     call._took = trio.current_time() - call._cut_at
         call.cancelled = scope.cancelled_caught
         return found
+
+
+def _name(function: object) -> str:
+    while isinstance(function, partial):
+        function = function.func
+    return str(getattr(function, "__qualname__", "") or repr(function))
 
 
 class _Knife(trio.abc.Instrument):
@@ -267,7 +273,7 @@ class _Sweep:
     @property
     def name(self) -> str:
         """How a user would call the program."""
-        return str(getattr(self.program, "__qualname__", self.program))
+        return _name(self.program)
 
     def go(self, turns: Iterator[_Turn]) -> None:
         """Run them; raise what is wrong."""

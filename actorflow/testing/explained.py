@@ -8,17 +8,24 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
+from .lanes import draw, draw_svg
+from .lost_update import lost_updates
 from .repro import Repro
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from .exploring import Exploration
+    from .lost_update import LostUpdateStory
     from .shrinking import Failure
+    from .store_call import StoreCall
 
 __all__ = ["ScheduleFailure", "told"]
 
 STORIES: Final = 5
+LANES_MAX: Final = 24
+"""Calls that a picture of lanes may hold without a story that chooses among them."""
+
 PLAN_SHOWN: Final = 2_000
 """Characters of a plan that a message shows."""
 
@@ -66,6 +73,18 @@ class ScheduleFailure(AssertionError):
         return stories(self.failure)
 
     @property
+    def lanes(self) -> str:
+        """The calls that matter as text, one lane per branch; empty if there are none."""
+        calls = _calls(self.failure)
+        return draw(calls) if calls else ""
+
+    @property
+    def lanes_svg(self) -> str:
+        """The same as one `<svg>` element."""
+        calls = _calls(self.failure)
+        return draw_svg(calls, title=self.sentence) if calls else ""
+
+    @property
     def repro(self) -> Repro:
         """The shrunk schedule."""
         return repro_of(self.failure)
@@ -81,12 +100,23 @@ def repro_of(failure: Failure) -> Repro:
 
 
 def stories(failure: Failure) -> list[str]:
-    """What the calls of the run stores tell, in words; the simplest first."""
-    from .lost_update import lost_updates
+    """What the calls of the run stores tell, in words, in the order in which it happened."""
+    return [str(story) for story in _stories(failure)]
 
+
+def _stories(failure: Failure) -> list[LostUpdateStory]:
     recorder = failure.passage.recorder
-    found = [story for run_id in recorder.histories for story in lost_updates(recorder.known(run_id))]
-    return [str(story) for story in found]
+    return [story for run_id in recorder.histories for story in lost_updates(recorder.known(run_id))]
+
+
+def _calls(failure: Failure) -> list[StoreCall]:
+    """Those of the stories, else all of a history that is short enough to be looked at."""
+    told_of = {id(call): call for story in _stories(failure)[:STORIES] for call in story.calls}
+    if told_of:
+        return list(told_of.values())
+    recorder = failure.passage.recorder
+    calls = [call for run_id in recorder.histories for call in recorder.known(run_id).calls]
+    return calls if len(calls) <= LANES_MAX else []
 
 
 def told(failure: Failure, exploration: Exploration, program: str) -> str:

@@ -91,6 +91,22 @@ class Exploration:
         self.places.update(passage.recorder.places)
         self._digests.add(passage.digest)
 
+    def include(self, other: Exploration) -> None:
+        """Add what another exploration did."""
+        self.schedules += other.schedules
+        self.decisions += other.decisions
+        self.steps += other.steps
+        self.operations += other.operations
+        self.crashes += other.crashes
+        self.faults += other.faults
+        self.undecided += other.undecided
+        self.repeated += other.repeated
+        self.seconds += other.seconds
+        self.unrepeatable += other.unrepeatable
+        self.by_policy.update(other.by_policy)
+        self.places.update(other.places)
+        self._digests |= other._digests
+
     def __str__(self) -> str:
         kinds = ", ".join(f"{name} {count}" for name, count in sorted(self.by_policy.items()))
         text = (

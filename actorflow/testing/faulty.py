@@ -99,7 +99,8 @@ class FaultyJournal:
     Args:
         journal: the one that does the work; not open yet.
         plan: what happens to the n-th write, counted from 1 over all openings of this object.
-        breathes: let other tasks run before and after each write, as with a disk that takes its time.
+        breathes: let other tasks run before and after each write, and before each read, as with a disk that takes its
+            time.
 
     Example:
         >>> from actorflow.journals import MemoryJournal
@@ -231,17 +232,17 @@ class FaultyJournal:
 
     async def load(self, run_id: str) -> StoredRun | None:
         """The run, from the journal within."""
-        self._check_alive()
+        await self._read_begins()
         return await self._journal.load(run_id)
 
     async def read(self, run_id: str, first_seq: int = 1, last_seq: int | None = None) -> Sequence[Fact]:
         """Facts, from the journal within."""
-        self._check_alive()
+        await self._read_begins()
         return await self._journal.read(run_id, first_seq, last_seq)
 
     async def header(self, run_id: str) -> RunHeader | None:
         """One row, from the journal within."""
-        self._check_alive()
+        await self._read_begins()
         return await self._journal.header(run_id)
 
     async def headers(
@@ -254,7 +255,7 @@ class FaultyJournal:
         after: str | None = None,
     ) -> Sequence[RunHeader]:
         """Rows, from the journal within."""
-        self._check_alive()
+        await self._read_begins()
         return await self._journal.headers(
             workflow_id=workflow_id, statuses=statuses, parent_id=parent_id, limit=limit, after=after
         )
@@ -265,6 +266,12 @@ class FaultyJournal:
         torn_files, self._torn = self._torn, {}
         for path, content in torn_files.items():
             path.write_bytes(content)
+
+    async def _read_begins(self) -> None:
+        self._check_alive()
+        if self._breathes:
+            await trio.lowlevel.checkpoint()
+            self._check_alive()
 
     def _check_alive(self) -> None:
         if self._crashed:

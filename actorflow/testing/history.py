@@ -210,7 +210,9 @@ class History:
                 self.contradicted.append(Told(self.calls[place], result))
             within.take(place)
             self._loosen(place)
-            if not within.is_ambiguous(verb, key, given, result):
+            if self.calls[place].returned == inf and within.is_ambiguous(verb, key, given, result):
+                within.doubt(verb, key)
+            else:
                 self._settle(place, verb=verb, result=result)
         elif ticket.likeness is Likeness.FRESH or not within.is_ambiguous(verb, key, None, result):
             self._settle(place, verb=verb, result=result)
@@ -220,6 +222,7 @@ class History:
     def _break_off(self, ticket: _Ticket, within: Pass | None) -> None:
         if within is not None and ticket.likeness is Likeness.REPEAT:
             within.release(ticket.verb, ticket.key, ticket.given)
+            within.doubt(ticket.verb, ticket.key)
             place = within.first_equal(ticket.verb, ticket.key, ticket.given)
             within.take(place)
             self._loosen(place)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, frozen
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from .simulation import Passage
 
 __all__ = ["Finding", "Invariant", "Judge"]
+
+SEARCH_BUDGET: Final = 5_000
+"""Configurations of a search, a tenth of a second: what is not decided by then is tangled by calls whose outcome
+nobody knows, after crashes, and takes for ever."""
 
 Invariant = Callable[[Any], object]  # type: ignore[explicit-any]  # it is given whatever the user's program returns
 """What must hold of the value that a program returned: False, a text or an exception says that it does not."""
@@ -66,7 +70,7 @@ class Judge:
         for run_id in recorder.histories:
             if run_id in recorder.unknown:
                 continue
-            verdict = check_linearizable(recorder.known(run_id))
+            verdict = check_linearizable(recorder.known(run_id), budget=SEARCH_BUDGET)
             if verdict.status is Linearizability.VIOLATED:
                 return Finding(
                     "store", f"the run store of {run_id} gave wrong answers: {verdict.sentence}", verdict.picture

@@ -55,6 +55,8 @@ class _Search:
     tables: Tables
     slack: dict[Seat, int]
     """By value that calls must find and will change: how often it may still be overwritten by others."""
+    work: int = 0
+    """Calls that were looked at, roughly."""
 
     def settle(self, place: _Place) -> bool:
         """Take every call that is right here and changes nothing, list what may come next; whether all is taken."""
@@ -208,6 +210,7 @@ class _Search:
             if len(seen) >= budget:
                 return None
             seen.add(mark)
+            self.work += 4 + len(tables.open_begins)
             place.lost = self._overwritten(here, index)
             self._spend(place.lost, 1)
             if not self.settle(place):
@@ -238,8 +241,16 @@ def search(
 
     They are those of one key, or of several that transactions tie together; `initial` holds the values before.
     """
-    tables = Tables.of(calls, initial or {})
-    return _Search(tables, tables.slack()).run(budget)
+    return search_with_costs(calls, initial=initial or {}, budget=budget)[0]
+
+
+def search_with_costs(
+    calls: Sequence[StoreCall], *, initial: Mapping[str, object], budget: int
+) -> tuple[bool | None, int]:
+    """What `search` says, and how many calls it looked at for that, roughly."""
+    tables = Tables.of(calls, initial)
+    search = _Search(tables, tables.slack(), len(calls))
+    return search.run(budget), search.work
 
 
 def final_states(

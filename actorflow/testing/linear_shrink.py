@@ -13,7 +13,7 @@ from typing import Final
 from attrs import define, evolve, frozen
 
 from .._core.values import MISSING
-from .linear_search import final_states, search
+from .linear_search import final_states, search_with_costs
 from .linear_special import Contradiction, contradict, told
 from .store_call import READS, StoreCall
 
@@ -53,8 +53,9 @@ class _Effort:
     def is_violated(self, calls: Sequence[StoreCall], initial: Mapping[str, object]) -> bool:
         if self.left <= 0:
             return False
-        self.left -= len(calls)
-        return search(calls, initial=initial, budget=max(SHRINK_BUDGET, 2 * len(calls))) is False
+        answer, cost = search_with_costs(calls, initial=initial, budget=max(SHRINK_BUDGET, 2 * len(calls)))
+        self.left -= cost
+        return answer is False
 
 
 def shrink(calls: Sequence[StoreCall], initial: Mapping[str, object] | None = None) -> Window:
@@ -98,18 +99,19 @@ def _late_start(window: Window, effort: _Effort) -> Window:
     start, latest = 0, 0.0
     known = window
     for index, call in enumerate(calls):
-        if index > start and latest < call.invoked:
-            states = final_states(calls[start:index], initial=initial, budget=SHRINK_BUDGET)
-            effort.left -= index - start
-            if states is None or len(states) != 1 or effort.left <= 0:
-                break
-            (state,) = states
-            initial = {**initial, **state}
-            for key in [key for key, value in initial.items() if value is MISSING]:
-                del initial[key]
+        is_quiet = latest < call.invoked
+        latest = max(latest, call.returned)
+        if not is_quiet or index == start or index + SHOWN >= len(calls):
+            continue
+        states = final_states(calls[start:index], initial=initial, budget=SHRINK_BUDGET)
+        effort.left -= index - start
+        if states is None or effort.left <= 0:
+            break
+        if len(states) == 1:  # if not, the next such moment may know more
+            values = {**initial, **states[0]}
+            initial = {key: value for key, value in values.items() if value is not MISSING}
             start = index
             known = Window(calls[start:], initial)
-        latest = max(latest, call.returned)
     # Said of more than one stretch, "no doubt" is only as good as the search: ask once more.
     return known if known is window or effort.is_violated(known.calls, known.initial) else window
 

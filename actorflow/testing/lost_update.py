@@ -32,6 +32,9 @@ WIDTH: Final = 60
 """Characters of a value in a story."""
 
 PUSHES: Final = frozenset({"push", "extend"})
+VALUES: Final = frozenset({"get", "snapshot", "wait_for"})
+"""Reads that tell the whole value."""
+
 TELLING: Final = frozenset({"increment", "decrement", "maximum", "minimum", "update"})
 """Verbs that change something and are told the new value: who did that has read."""
 
@@ -131,14 +134,24 @@ def _overwritten(
             between = writes[bisect_right(ends, since) : bisect_right(ends, _end(call))]
             lost = [
                 one
-                for one in between
+                for one in _after_what_was_seen(between, read)
                 if one.branch != call.branch and one.invoked < _end(call) and _is_unseen(one, read)
             ]
             if lost:
                 yield _story(read, lost, call)
             since = _end(call)
         elif call.returned != inf and (not _is_write(call) or call.verb in TELLING or call.verb in PUSHES):
-            read, since = call, call.returned
+            # What others wrote while a value was being read may have come after it was taken.
+            read, since = call, call.invoked if call.verb in VALUES else call.returned
+
+
+def _after_what_was_seen(writes: Sequence[StoreCall], read: StoreCall) -> Sequence[StoreCall]:
+    """The writes after the last one of those beside the read that left what it saw."""
+    seen = 0
+    for place, write in enumerate(writes, 1):
+        if _end(write) <= read.returned and not _is_unseen(write, read):
+            seen = place
+    return writes[seen:]
 
 
 def _is_unseen(write: StoreCall, read: StoreCall) -> bool:
@@ -155,7 +168,7 @@ def _story(read: StoreCall, lost: list[StoreCall], last: StoreCall) -> LostUpdat
     key = last.key
     did = [f"branch {one.branch} {_did(one)}" for one in lost[:SHOWN]]
     if len(lost) > SHOWN:
-        did.append(f"{len(lost) - SHOWN} more updates came")
+        did.append(f"{len(lost) - SHOWN} more came")
     if len(lost) == 1:
         end = f"{lost[0].branch}'s update is lost"
     elif len({one.branch for one in lost}) == 1:

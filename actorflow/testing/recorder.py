@@ -71,10 +71,7 @@ class Recorder:
     def known(self, run_id: str) -> History:
         """The history of a run, without the keys of which it cannot know all."""
         history, hidden = self.histories[run_id], self.foreign.get(run_id)
-        if hidden:
-            whole, history = history, History(initial=history.initial)
-            history.calls = [call for call in whole.calls if call.key not in hidden]
-        return history
+        return history.without(hidden) if hidden else history
 
 
 def _branch(owner: Pass | Guest) -> str:

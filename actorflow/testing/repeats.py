@@ -93,6 +93,8 @@ class Pass:
     earlier: dict[Lane, list[int]] = field(factory=dict)
     _done: dict[Lane, list[int]] = field(factory=dict, init=False)
     _reserved: dict[tuple[str, str, str], int] = field(factory=dict, init=False)
+    _doubts: set[Lane] = field(factory=set, init=False)
+    """Lanes in which a call may have been answered from an earlier one with other arguments, which is gone then."""
 
     def next(self, sender: int) -> Pass:
         """The pass after this one. What this one did not come to is not forgotten: the run remembers it."""
@@ -112,10 +114,21 @@ class Pass:
 
         What was told to be a `REPEAT` has one of the earlier calls reserved; give it back with `release`.
         """
+        found = self._likeness(verb, key, given)
+        if found is Likeness.REPEAT:
+            text = _text(given)
+            self._reserved[verb, key, text] = self._reserved.get((verb, key, text), 0) + 1
+        elif found is Likeness.DOUBTFUL:
+            self._doubts.add((verb, key))
+        return found
+
+    def _likeness(self, verb: str, key: str, given: tuple[object, ...]) -> Likeness:
         found = Likeness.FRESH
         text = ""
         reserved = 0
         for place, change in self._open(verb, key):
+            if (verb, key) in self._doubts:
+                return Likeness.DOUBTFUL
             if found is Likeness.FRESH:
                 found, text = Likeness.DOUBTFUL, _text(given)
                 reserved = self._reserved.get((verb, key, text), 0)
@@ -128,9 +141,11 @@ class Pass:
                 found = Likeness.REPEAT
                 if verb in CERTAIN:
                     break
-        if found is Likeness.REPEAT:
-            self._reserved[verb, key, text] = self._reserved.get((verb, key, text), 0) + 1
         return found
+
+    def doubt(self, verb: str, key: str) -> None:
+        """A call of this lane may have been answered from another one."""
+        self._doubts.add((verb, key))
 
     def release(self, verb: str, key: str, given: tuple[object, ...]) -> None:
         """A call that was told to be a `REPEAT` is over."""

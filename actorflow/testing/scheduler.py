@@ -21,6 +21,8 @@ from .policies import NOBODY, Policy, Replay, encoded
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from trio.testing import MockClock
+
 __all__ = ["Livelock", "Scheduler", "Stuck"]
 
 BURST: Final = 256
@@ -58,7 +60,7 @@ class Scheduler(trio.abc.Instrument):
         dirty: tasks were thrown out of where they waited: this run of trio is of no more use.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: MockClock) -> None:
         self._batch: list[trio.lowlevel.Task] = []
         self._pool: list[trio.lowlevel.Task] = []
         self._last: trio.lowlevel.Task | None = None
@@ -69,6 +71,8 @@ class Scheduler(trio.abc.Instrument):
         self._limit = 0
         self._scope: trio.CancelScope | None = None
         self._watch: Callable[[int], None] | None = None
+        self._tick = 0.0
+        self._clock = clock
         self._begin()
 
     def _begin(self) -> None:
@@ -81,7 +85,13 @@ class Scheduler(trio.abc.Instrument):
         self._idle = 0
 
     def begin(
-        self, policy: Policy, scope: trio.CancelScope, *, limit: int, watch: Callable[[int], None] | None = None
+        self,
+        policy: Policy,
+        scope: trio.CancelScope,
+        *,
+        limit: int,
+        tick: float = 0.0,
+        watch: Callable[[int], None] | None = None,
     ) -> None:
         """A new schedule.
 
@@ -89,14 +99,17 @@ class Scheduler(trio.abc.Instrument):
             policy: who chooses.
             scope: around the program; cancelled when the schedule is given up.
             limit: decisions after which it is given up.
+            tick: virtual seconds that each task step takes. With 0 time stands still as long as anybody may run, so
+                nothing is ever due in the middle of something else.
             watch: called with the number of each decision, before it is made; for faults.
         """
         self._begin()
-        self._policy, self._scope, self._limit, self._watch = policy, scope, limit, watch
+        self._policy, self._scope, self._limit, self._tick, self._watch = policy, scope, limit, tick, watch
 
     def end(self) -> None:
         """The program is over; until the next one, tasks run as they come."""
         self._scope = None
+        self._tick = 0.0
         self._watch = None
         self._policy = Replay({})
 
@@ -137,11 +150,16 @@ class Scheduler(trio.abc.Instrument):
         if not pool:
             return
         self._burst += 1
-        if self._burst >= BURST:
+        if self._burst >= BURST or (self._tick and self._pass_time()):
             runnable.extend(pool)
             pool.clear()
             return
         self._pick()
+
+    def _pass_time(self) -> bool:
+        """The step has taken its time; whether something is due now."""
+        self._clock.jump(self._tick)
+        return trio_internals.runner().deadlines.next_deadline() <= trio.current_time()
 
     def before_io_wait(self, timeout: float) -> None:
         """Nobody may run. If nothing can change that, it is a deadlock; a mock clock would turn around for ever."""

@@ -44,6 +44,9 @@ HASTE: Final = ((False, 1, 1), (False, 1, 1), (False, 2, 2), (True, 1, 1), (True
 before others have a turn. The last is what the real world does, where switching costs time; the others show what may
 happen there all the same."""
 
+TICKS_S: Final = (0.0, 0.0, 0.0, 0.001, 0.03)
+"""Virtual seconds that a task step takes, by seed: a slow machine, on which things are due in the middle of others."""
+
 DECISIONS_MAX: Final = 100_000
 """Of one schedule. A schedule of some dozens of branches takes some thousands."""
 
@@ -59,6 +62,7 @@ class Schedule:
         limit: decisions after which it counts as one that never ends.
         watch: called with the number of each decision before it is made.
         places: called with each named place of the runtime that is reached, and with how often it has been.
+        recorder: where the calls of run stores are put down; whoever watches may look into it.
     """
 
     seed: int
@@ -67,6 +71,7 @@ class Schedule:
     limit: int = DECISIONS_MAX
     watch: Callable[[int], None] | None = None
     places: Callable[[str, int], None] | None = None
+    recorder: Recorder = field(factory=Recorder)
 
 
 @define(eq=False)
@@ -272,8 +277,8 @@ COLLECT_EVERY: Final = 200
 class _Session:
     def __init__(self, schedules: Iterator[Schedule], done: Callable[[Passage], object]) -> None:
         self._schedules, self._done = schedules, done
-        self.scheduler = Scheduler()
         self.clock = trio.testing.MockClock(autojump_threshold=0)
+        self.scheduler = Scheduler(self.clock)
         self.is_over = False
 
     async def main(self) -> None:
@@ -285,7 +290,7 @@ class _Session:
             # Every task of trio's own waits then, so each schedule begins at the same place.
             await trio.testing.wait_all_tasks_blocked()
             trio_internals.rewind(self.clock)
-            passage = Passage(schedule.seed)
+            passage = Passage(schedule.seed, recorder=schedule.recorder)
             passage.recorder.watch = schedule.places
             await self._run(schedule, passage)
             if self._done(passage):
@@ -303,7 +308,8 @@ class _Session:
         policy = policy_of(schedule.seed) if schedule.policy is None else schedule.policy
         try:
             with opened_in(SimulatedWorld(schedule.seed, passage.recorder)), trio.CancelScope() as scope:
-                scheduler.begin(policy, scope, limit=schedule.limit, watch=schedule.watch)
+                tick = random.Random(f"tick {schedule.seed}").choice(TICKS_S)
+                scheduler.begin(policy, scope, limit=schedule.limit, tick=tick, watch=schedule.watch)
                 async with trio.open_nursery() as nursery:  # below the main task, so that it can be thrown out
                     nursery.start_soon(program)
         except* Abandoned:

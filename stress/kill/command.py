@@ -5,43 +5,32 @@ What lives here: the subcommand. What does not: the rounds (`rounds`).
 
 from __future__ import annotations
 
-import argparse
 import os
-import random
-import re
 import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..options import count, fresh_seed, seconds
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["add_options", "run"]
 
 ROUNDS = 200
-UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 JOBS = {"census": ["census"], "orders": ["orders"], "both": ["census", "orders"]}
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `kill`."""
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--rounds", type=_count, metavar="N", help=f"kills (default: {ROUNDS})")
-    length.add_argument("--time", type=_seconds, metavar="T", help="go on for so long instead, such as 90s, 10m or 1h")
+    length.add_argument("--rounds", type=count, metavar="N", help=f"kills (default: {ROUNDS})")
+    length.add_argument("--time", type=seconds, metavar="T", help="go on for so long instead, such as 90s, 10m or 1h")
     parser.add_argument("--seed", type=int, metavar="N", help="of the moments of the kills (default: a new one)")
     parser.add_argument("--job", choices=sorted(JOBS), default="both", help="the program of docs/examples to run")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="put the journal on the disk of this folder")
-
-
-def _count(text: str) -> int:
-    if text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-
-
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90s, 10m or 1h")
-    return float(found[1]) * UNITS[found[2]]
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     except NoExamples as missing:
         print(missing, file=sys.stderr)
         return 2
-    seed = random.SystemRandom().randrange(10**9) if options.seed is None else options.seed
+    seed = fresh_seed() if options.seed is None else options.seed
     rounds = options.rounds or (None if options.time else ROUNDS)
     with tempfile.TemporaryDirectory(prefix="actorflow-kill-", dir=options.folder) as folder:
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 import tempfile
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 import trio.testing
 from attrs import define, field
-from trio._core import _run
 
 from actorflow import (
     AmbiguousResume,
@@ -34,6 +32,7 @@ from actorflow import (
 )
 from actorflow.journals import MemoryJournal, SqliteJournal
 from actorflow.testing import Crash, Fail, Fault, FaultyJournal, SimulatedCrash, Tear
+from actorflow.testing.trio_internals import ordered_by
 
 from .building import NEVER, Builder, Notes
 from .judging import judge
@@ -42,8 +41,8 @@ from .model import Expected, answer, expected
 from .programs import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Awaitable, Callable, Mapping
+    from contextlib import AbstractAsyncContextManager, AbstractContextManager
 
 T = TypeVar("T")
 
@@ -308,18 +307,6 @@ class Hang(Exception):
     """A case cannot go on."""
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Let trio choose the order of its tasks by a seed; without that no failure could be had again.
-
-    There is no public way to: trio keeps these two names for the plugin of Hypothesis.
-    """
-    names = ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING")
-    before = [getattr(_run, name) for name in names]
-    try:
-        for name, value in zip(names, (random.Random(seed), True), strict=True):
-            setattr(_run, name, value)
-        yield
-    finally:
-        for name, value in zip(names, before, strict=True):
-            setattr(_run, name, value)
+def seeded(seed: int) -> AbstractContextManager[None]:
+    """Let trio choose the order of its tasks by a seed; without that no failure could be had again."""
+    return ordered_by(random.Random(seed))

@@ -35,6 +35,9 @@ PROMISED = {
     "actorflow.testing": [
         *"Crash Delay Fail Fault FaultyJournal JournalContract SimulatedCrash Tear autojump_clock runtime".split(),
         *"History Linearizability StoreCall Verdict check_linearizable".split(),
+        *"CancelFailure CancelReport CrashFailure CrashReport Victim VictimCall".split(),
+        *"Exploration Faults LostUpdateStory ProgramFunction Repro ScheduleFailure".split(),
+        *"cancel_everywhere crash_everywhere explore lost_updates replay".split(),
     ],
     "actorflow.abc": "Append Clock Executor Instrument Journal RunHeader StoredRun".split(),
     "actorflow.journals": "MemoryJournal SqliteJournal SqliteReader parse_url".split(),

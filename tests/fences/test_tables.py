@@ -88,7 +88,9 @@ UNSEEN = {
     "load_state": "a run that comes from text, field by field",
     "load_activation": "an activation that comes from text, field by field",
     "load_flow": "the place on a chain that comes from text, field by field",
-    "seeded": "the scheduler of a campaign draws from a seed, and is given back as it was",
+    "ordered_by": "trio's dice are replaced for a controlled schedule, and given back as they were",
+    "rewind": "the virtual clock of a controlled schedule begins at zero again",
+    "threads_in_lockstep": "trio's ways into threads are replaced for a controlled schedule, and given back",
     "Workflow.__init_subclass__": "what was found out about a workflow class is kept on it",
     "compile_workflow": "what was found out about a workflow class is kept on it",
 }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from math import inf
+from random import Random
 
 import pytest
 import trio
 
 from actorflow import Context, Retry, Workflow, open_runtime, step
 from actorflow.errors import StateTypeError
-from actorflow.testing import History, check_linearizable
+from actorflow.journals import MemoryJournal
+from actorflow.testing import Crash, FaultyJournal, History, SimulatedCrash, check_linearizable
 
 
 class Scripted:
@@ -24,7 +26,7 @@ class Scripted:
             raise answer
         return answer
 
-    set = push = increment = get = delete = maximum = set_if_absent = snapshot = _answer
+    set = push = increment = get = delete = maximum = compare_and_set = snapshot = _answer
 
     def push_nowait(self, key: str, item: object, *, op_id: str = "") -> None:
         if not isinstance(item, str):
@@ -134,6 +136,22 @@ async def test_other_arguments_are_a_new_call_that_may_have_been_answered_from_t
     assert history.calls[-1].returned != inf, "no earlier call was told 9"
 
 
+async def test_an_answer_that_went_to_another_call_accuses_nobody() -> None:
+    """After a crash a refused comparison may be told the old answer of a later one, which is then made afresh."""
+    history = History()
+    for answers in ((False, True), (True, False)):
+        store = history.store(Scripted(*answers), branch="A", replayed=True)
+        await store.compare_and_set("k", 1, 1)
+        await store.compare_and_set("k", 0, 0)
+    assert not history.contradicted
+    assert [(call.result, call.returned == inf) for call in history.calls] == [
+        (False, False),
+        (True, False),
+        (None, True),
+        (False, False),
+    ]
+
+
 async def test_calls_that_tell_nothing_are_recorded() -> None:
     """`push_nowait` is a push of unknown outcome that keeps its place; one that raises at the call did not happen."""
     history = History()
@@ -226,3 +244,66 @@ async def test_a_real_step_that_runs_again(autojump_clock: trio.testing.MockCloc
     assert sum(call.verb == "increment" for call in history.calls) == 3 * 3
     assert sum(call.verb == "push" for call in history.calls) == 3 * 4
     assert sum(call.verb == "transaction" for call in history.calls) == 3 * 2
+
+
+class Dying(Workflow):
+    """Branches that do the same in every life; what they ask depends on nothing but their number."""
+
+    history = History()
+
+    async def start(self, data, ctx: Context):
+        for number in range(4):
+            await ctx.schedule_next_step("work", [data, number])
+
+    @step(retry=Retry(3))
+    async def work(self, data, ctx: Context):
+        random = Random(str(data))
+        store = self.history.store(ctx.run_store, branch=ctx.activation_id, replayed=True)
+        for turn in range(6):
+            verb = random.choice(["push", "increment", "set", "cas", "delete", "nowait", "transaction", "maximum"])
+            if verb == "push":
+                await store.push("list", f"{data[1]}.{turn}")
+            elif verb == "set":
+                await store.set("register", random.randrange(3))
+            elif verb == "cas":
+                await store.compare_and_set("register", random.randrange(3), random.randrange(3))
+            elif verb == "nowait":
+                store.push_nowait("list", f"{data[1]}.{turn}.untold")
+            elif verb == "transaction":
+                async with store.transaction() as tx:
+                    tx.increment("from", -1)
+                    tx.increment("to", 1)
+            elif verb == "maximum":
+                await store.maximum("high", random.randrange(4))
+            elif verb == "delete":
+                await store.delete("register")
+            else:
+                await store.increment("count")
+            for key in ("list", "register", "to", "count"):
+                if random.random() < 0.3:
+                    await store.get(key)
+            if random.random() < 0.1 and ctx.attempt == 1:
+                raise OSError("again")
+            await trio.sleep(random.random())
+
+
+@pytest.mark.rule("C3", "F4")
+@pytest.mark.parametrize("seed", range(40))
+async def test_a_run_that_dies_again_and_again(seed: int, autojump_clock: trio.testing.MockClock) -> None:
+    """Over crashes before and after a write, and retries, what the branches are told has one order, nothing twice."""
+    Dying.history = history = History()
+    chance, disk = Random(seed), MemoryJournal(durable=True)
+    for _ in range(5):
+        journal = FaultyJournal(disk, {chance.randint(1, 20): Crash(written=chance.random() < 0.5)})
+        try:
+            async with open_runtime([Dying], journal=journal, shutdown_grace=0) as runtime:
+                await (await runtime.start(Dying, seed, run_id="r")).wait()
+        except SimulatedCrash:
+            pass
+    async with open_runtime([Dying], journal=disk) as runtime:
+        outcome = await (await runtime.start(Dying, seed, run_id="r")).wait()
+    for key, value in outcome.state.items():
+        with history.operation("get", key, branch="end") as answer:
+            answer.result = value
+    verdict = check_linearizable(history)
+    assert verdict, str(verdict)

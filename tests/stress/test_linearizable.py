@@ -12,7 +12,7 @@ from attrs import evolve
 from actorflow import MISSING, Context, Workflow, open_runtime
 from actorflow.errors import StateTypeError
 from actorflow.testing import History, Linearizability, StoreCall, check_linearizable
-from actorflow.testing.linear_search import search
+from actorflow.testing.linear_search import final_states, search
 from actorflow.testing.linear_special import check_counter, check_list, check_register, special
 from actorflow.testing.store_call import READS
 from actorflow.testing.store_model import EFFECTS, freeze, thaw
@@ -29,13 +29,18 @@ SHAPES = {
 CHECKERS = {"register": check_register, "counter": check_counter, "list": check_list}
 
 
-def brute_force(calls: list[StoreCall], initial: dict[str, object]) -> bool:
-    """Whether any order of any choice of the calls of unknown outcome explains all answers: by trying them all."""
+def brute_force(calls: list[StoreCall], initial: dict[str, object], ends: set[object] | None = None) -> bool:
+    """Whether any order of any choice of the calls of unknown outcome explains all answers: by trying them all.
+
+    With `ends`, all orders are tried, and the value of `k` after each is put there.
+    """
     useful = [call for call in calls if call.returned != inf or call.verb not in READS]
 
     def goes_on(state: dict[str, object], left: list[StoreCall]) -> bool:
         if all(call.returned == inf for call in left):
-            return True
+            if ends is not None:
+                ends.add(state.get("k", MISSING))
+            return ends is None
         for index, call in enumerate(left):
             if any(other.returned < call.invoked for other in left):
                 continue
@@ -184,6 +189,22 @@ def test_search_and_special_checkers_agree_with_brute_force(seed: int) -> None:
     compared, invalid = compare_with_brute_force(histories=5_000, seed=seed)
     assert invalid >= 0.3 * compared
     assert invalid <= 0.9 * compared
+
+
+def test_the_states_that_calls_may_leave_are_those_of_all_orders() -> None:
+    """What may be the value after some calls is exactly what some order leaves: the rest of a history builds on it."""
+    random = Random(1)
+    sizes = set()
+    for number in range(600):
+        calls = random_history(random, ("mixed", "numbers", "lists")[number % 3], count=5, spoil=0)
+        calls = [call for call in calls if call.returned != inf]
+        ends: set[object] = set()
+        brute_force(calls, {}, ends)
+        found = final_states(calls, initial={}, budget=10_000)
+        assert found is not None
+        assert {freeze(state.get("k", MISSING)) for state in found} == (ends if calls else set()), calls
+        sizes.add(len(ends))
+    assert {0, 1, 2} <= sizes
 
 
 @pytest.mark.parametrize("shape", CHECKERS)

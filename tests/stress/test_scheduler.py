@@ -45,7 +45,7 @@ def passages(seeds: range) -> list[Passage]:
     return found
 
 
-CANARY = 2266297308093769526
+CANARY = 1805861114441707522
 """Of trio 0.31 to 0.35 on Python 3.11 to 3.13."""
 
 
@@ -138,7 +138,7 @@ def test_a_deadlock_is_found_and_names_its_tasks() -> None:
         AssertionError, match=r"deadlock: nothing can happen any more; .* lefty in .*; righty in "
     ) as caught:
         explore(crossed, seeds=50)
-    assert len(caught.value.switches) <= 1  # type: ignore[attr-defined]
+    assert len(caught.value.switches) <= 1  # type: ignore[attr-defined]  # of a ScheduleFailure
 
 
 def test_a_deadlock_behind_a_shield_is_given_up_and_the_next_schedule_is_clean() -> None:
