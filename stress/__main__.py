@@ -27,6 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
     from .kill import command as kill
     from .load import command as load
     from .nested import command as nested
+    from .selftest import command as selftest
     from .soak import command as soak
 
     parser = argparse.ArgumentParser(
@@ -41,6 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
         (kill, "kill", "kill -9 a process that runs workflows, over and over, and count what was lost or doubled"),
         (load, "load", "run ever more branches in parallel: how fast, how late, how heavy, and whether it was right"),
         (soak, "soak", "run everything over and over for a long time, and tell whether anything grows or stays behind"),
+        (selftest, "selftest", "plant one bug at a time into the kernel, and see that the suite finds it"),
         (nested, "nested", "run random nested workflows, suspended and crashed at random, and check them with a model"),
         (bench, "bench", "print the figures, each beside its goal"),
     ):

@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import heapq
 
-from .run_state import Batch, Queued, RunState
+from .run_state import Activation, Batch, Queued, RunState
 
 
-def _stale(state: RunState, entry: Queued) -> bool:
+def is_stale(state: RunState, entry: Queued) -> bool:
+    """Whether what the entry stands for is armed no more, or stands in line anew."""
     item = entry[3]
     if type(item) is Batch:
         return item.index >= len(item.fact.payloads)
-    return state.armed.get(entry[1]) is not item
+    # The same activation stands in line again after a retry, and folded facts take no entry out of the queues.
+    return state.armed.get(entry[1]) is not item or (type(item) is Activation and item.due != entry[0])
 
 
 def head(state: RunState, now: float) -> Queued | None:
     """The next step or wait that is due at `now`, left in its queue; None if nothing is due."""
     ready = state.ready
     timers = state.timers
-    while ready and _stale(state, ready[0]):
+    while ready and is_stale(state, ready[0]):
         ready.popleft()
-    while timers and _stale(state, timers[0]):
+    while timers and is_stale(state, timers[0]):
         heapq.heappop(timers)
     if timers and timers[0][0] <= now and not (ready and _before(ready[0], timers[0])):
         return timers[0]

@@ -213,7 +213,7 @@ class Scheduler(trio.abc.Instrument):
 
 
 def _waiting() -> str:
-    tasks = [task for task in trio_internals.runner().tasks if trio_internals._is_below_main(task)]
+    tasks = [task for task in trio_internals.runner().tasks if trio_internals.is_below_main(task)]
     names = [f"{task.name} in {_place(task)}" for task in sorted(tasks, key=trio_internals.age)]
     return f"nothing can happen any more; {len(names)} tasks wait: {'; '.join(names[:12])}"
 

@@ -123,17 +123,22 @@ def rewind(clock: MockClock) -> None:
 
 
 def throw_into_all(loop: _Runner, error: type[BaseException]) -> int:
-    """Make every blocked task that stands below the main task raise `error` where it waits; how many.
+    """Make every blocked task below the main task raise `error` where it waits; how many. Call it until none is left.
 
-    What they waited at is left in disorder: this run of trio must not be used for anything else.
+    Tasks with children wait for those, and are left until they have gone. What was waited at is left in disorder: this
+    run of trio must not be used for anything else.
     """
     scheduled = set(loop.runq)
-    found = [task for task in loop.tasks if task not in scheduled and _is_below_main(task)]
+    found = [task for task in loop.tasks if task not in scheduled and is_below_main(task) and not _has_children(task)]
     for task in sorted(found, key=age):
         trio.lowlevel.reschedule(task, outcome.Error(error()))
     return len(found)
 
 
-def _is_below_main(task: trio.lowlevel.Task) -> bool:
+def _has_children(task: trio.lowlevel.Task) -> bool:
+    return any(nursery.child_tasks for nursery in task.child_nurseries)
+
+
+def is_below_main(task: trio.lowlevel.Task) -> bool:
     nursery = task.parent_nursery
     return nursery is not None and nursery.parent_task.parent_nursery is not None

@@ -181,7 +181,8 @@ async def answer(run: Run, question: Suspension, record: Record, versions: tuple
     async def one(version: str) -> None:
         text = f"{question.label}{version}"
         try:
-            await run.resume(text, step=question.activation_id)
+            # With the label, too: the step may have asked its next question by the time that the second answer comes.
+            await run.resume(text, step=question.activation_id, label=question.label)
         except (NotSuspended, RunOver):
             refused.append(text)
         except (JournalError, RuntimeClosed):

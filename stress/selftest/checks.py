@@ -16,15 +16,17 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import trio
+import trio.testing
 
 from actorflow import Context, JournalBusy, JournalCorrupt, JournalError, RunStatus, Workflow, open_runtime, step
 from actorflow.abc import Append
-from actorflow.journals import SqliteJournal
+from actorflow.journals import MemoryJournal, SqliteJournal
+from actorflow.testing import FaultyJournal
 
 from ..child import command, environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from actorflow import Run
 
@@ -203,6 +205,56 @@ def _small(state: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in state.items() if not key.startswith("large")}
 
 
+class _Held(FaultyJournal):
+    """A journal whose writes, once it is told so, wait."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryJournal(durable=True), {})
+        self.goes_on = trio.Event()
+        self.goes_on.set()
+
+    async def commit(self, appends: Sequence[Append]) -> int:
+        """Wait, and then write."""
+        await self.goes_on.wait()
+        return await super().commit(appends)
+
+
+def _tells_too_early() -> str:
+    """While a write is under way, nobody may be told what it holds: not who made it, and not who reads."""
+    told: list[str] = []
+
+    class Holding(Workflow):
+        """One who writes, and one who reads beside it."""
+
+        async def start(self, data: object, ctx: Context[object]) -> None:
+            await ctx.schedule_next_step("write")
+            await ctx.schedule_next_step("read")
+
+        async def write(self, data: object, ctx: Context[object]) -> None:
+            await trio.sleep(1)
+            journal.goes_on = trio.Event()
+            await ctx.run_store.push("list", "written")
+            if not journal.goes_on.is_set():
+                told.append("a push was acknowledged while its write was under way")
+
+        async def read(self, data: object, ctx: Context[object]) -> None:
+            await trio.sleep(2)
+            with trio.move_on_after(10):
+                found = await ctx.run_store.get("list")
+                if found and not journal.goes_on.is_set():
+                    told.append(f"a read gave {found!r} while the write of it was under way")
+            journal.goes_on.set()
+
+    journal = _Held()
+
+    async def hold() -> None:
+        async with open_runtime([Holding], journal=journal) as runtime:
+            await runtime.run(Holding)
+
+    trio.run(hold, clock=trio.testing.MockClock(autojump_threshold=0))
+    return "; ".join(told)
+
+
 def disk(seed: int) -> str:
     """The images that a crash of the disk may leave, of one small workload."""
     try:
@@ -227,6 +279,7 @@ def _in_a_folder(check: Callable[[Path], str]) -> str:
 CHECKS: Final[dict[str, Callable[[], str]]] = {
     "damage": partial(_in_a_folder, _is_damaged),
     "owner": partial(_in_a_folder, _has_two_owners),
+    "held": _tells_too_early,
     "fence": partial(_in_a_folder, _is_not_fenced),
     "snapshot": partial(_in_a_folder, _snapshot_is_wrong),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .extra_crash import AloneScenario, ToldScenario
+from .extra_crash import AloneScenario
 from .extra_steps import BoundedScenario, OrderedScenario
 from .extra_tree import InheritingScenario, QuietScenario
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["EXTRA"]
 
 EXTRA: Final[dict[str, type[Scenario]]] = {
-    one.name: one
-    for one in (AloneScenario, BoundedScenario, InheritingScenario, OrderedScenario, QuietScenario, ToldScenario)
+    one.name: one for one in (AloneScenario, BoundedScenario, InheritingScenario, OrderedScenario, QuietScenario)
 }
 """By name."""

@@ -29,7 +29,8 @@ JOURNAL: Final = (
 
     # --- acting""",
         why="whoever has sent a message is answered before its commit is made",
-        likely=("told", "hot-key", "aggregate"),
+        finder=CHECK,
+        check="held",
     ),
     Mutant(
         name="ack-of-failed-commit",

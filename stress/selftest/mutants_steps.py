@@ -242,6 +242,15 @@ STEPS: Final = (
         likely=("ordered", "timers"),
     ),
     Mutant(
+        name="pause-forgotten-at-recovery",
+        invariants=("I11", "I16"),
+        module="actorflow._core.due_order",
+        old=" or (type(item) is Activation and item.due != entry[0])",
+        new="",
+        why="after a recovery, the due time of an earlier attempt starts the next one before its pause is over",
+        likely=("retry", "bounded"),
+    ),
+    Mutant(
         name="cancelled-step-runs",
         invariants=("I14", "I16"),
         module="actorflow._core.decide_steps",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .mutant import Mutant
+from .mutant import CHECK, Mutant
 
 __all__ = ["STORE"]
 
@@ -57,7 +57,8 @@ found = await self.get(name, 0)
             await trio.lowlevel.checkpoint()
             if not self.mailbox:""",
         why="a read tells of writes whose commit is under way, and may yet fail",
-        likely=("told",),
+        finder=CHECK,
+        check="held",
     ),
     Mutant(
         name="replies-swapped",

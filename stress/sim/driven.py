@@ -38,7 +38,7 @@ POLICIES: Final[dict[str, Callable[[int], Policy]]] = {
 
 SIZES: Final = (
     *((2, 3), (3, 3), (4, 4), (5, 5), (5, 5), (6, 6)),
-    *((8, 8), (12, 8), (12, 8), (16, 10), (20, 14), (28, 18)),
+    *((8, 8), (12, 8), (12, 8), (16, 10), (20, 14), (30, 18)),
 )
 """Branches and operations: many small plans, which find most and are understood by people, and some large ones."""
 

@@ -28,7 +28,7 @@ def add_seed_options(parser: argparse.ArgumentParser) -> None:
         default="mix",
         help="who chooses the task that runs next (default: mix, another one for each seed)",
     )
-    parser.add_argument("--branches", type=count, metavar="N", help="of a plan (default: the seed says, up to 28)")
+    parser.add_argument("--branches", type=count, metavar="N", help="of a plan (default: the seed says, up to 30)")
     parser.add_argument("--ops", type=count, metavar="N", help="operations of a branch (default: the seed says)")
     parser.add_argument(
         "--faults",

@@ -10,7 +10,7 @@ import queue
 import subprocess
 import tempfile
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Final
 
 from attrs import define, field
@@ -162,6 +162,7 @@ def _processes(count: int, processes: list[subprocess.Popen[str]]) -> Iterator[l
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(OSError):  # what could not be sent to a dead process cannot be sent now
+                        pipe.close()
         for log in errors:
             log.close()

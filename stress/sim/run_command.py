@@ -28,7 +28,7 @@ QUICK: Final = 1_500
 BATCH: Final = 30
 """Seeds that a process takes at once: seconds of work, and each policy as often as every other."""
 
-WEIGHTS: Final[Mapping[str, int]] = {"aggregate": 3, "hot-key": 3, "nested": 2, "retry": 2, "verbs": 3, "small": 0}
+WEIGHTS: Final[Mapping[str, int]] = {"aggregate": 3, "hot-key": 3, "nested": 2, "retry": 2, "slow": 2, "verbs": 3}
 """How many batches a scenario has for one of those that are not named here."""
 
 EVERYTHING_FROM: Final = 1_000

@@ -275,7 +275,7 @@ class Bails(Workflow):
 
     async def start(self, data: object, ctx: Context[object]) -> None:
         """One that ends it, one that would go on for ever."""
-        await ctx.schedule_next_step("end", delay=1)
+        await ctx.schedule_next_step("end", delay=600)
         await ctx.schedule_next_step("wait")
 
     async def wait(self, data: object, ctx: Context[object]) -> None:

@@ -13,6 +13,7 @@ from actorflow._core import commands as c
 from actorflow._core import facts as f
 from actorflow._core.apply import apply, fold
 from actorflow._core.decide import decide
+from actorflow._core.due_order import is_stale, number
 from actorflow._core.lifecycle import (
     PHASE_MOVES,
     RUN_MOVES,
@@ -338,6 +339,14 @@ def check_fold(machine: Machine) -> None:
     blank.inherited = machine.inherited
     folded = fold(blank, machine.facts)
     assert dump_state(folded) == dump_state(machine.state)
+    assert in_line(folded) == in_line(machine.state)
+
+
+def in_line(state: RunState) -> set[tuple[float, int]]:
+    """When which armed step is due, as the queues and gates have it."""
+    held = [entry for gate in state.gates.values() for entry in gate.held]
+    entries = [entry for entry in (*state.ready, *state.timers, *held) if not is_stale(state, entry)]
+    return {(entry[0], number(entry)) for entry in entries}
 
 
 def in_order(state: RunState) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from actorflow.testing.sameness import difference
 from stress.sweep.crash_programs import PROGRAMS, CrashProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from actorflow.abc import Append, Journal
 
@@ -42,7 +43,7 @@ async def right(journal: Journal) -> object:
 @pytest.mark.rule("F4", "C3")
 def test_every_write_and_decision_is_a_point_with_a_second_crash_each() -> None:
     """Two sides of each write, each decision, and for nearly each of them one more point in its recovery."""
-    report = crash_everywhere(right, seeds=2)
+    report = crash_everywhere(right)
     first = 2 * report.writes + report.decisions
     assert report.points == first + report.second
     assert report.second > 0.9 * first
@@ -62,7 +63,7 @@ def test_writes_alone_can_be_swept() -> None:
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
 def test_programs_of_both_styles_end_as_without_a_crash(program: CrashProgram) -> None:
     """Nested, suspended, waiting, failing: crashed in every write and once more during recovery."""
-    assert crash_everywhere(program.run, seeds=[3], decisions=False).second > 10
+    assert crash_everywhere(program.run, seeds=[3], decisions=False).second > 5
 
 
 def test_what_is_done_beside_the_journal_is_found_and_had_again() -> None:
@@ -76,14 +77,14 @@ def test_what_is_done_beside_the_journal_is_found_and_had_again() -> None:
 
     calls.clear()
     with pytest.raises(CrashFailure, match="the result is not that of the undisturbed run") as found:
-        crash_everywhere(forgets, compare=lambda expected, result: result - expected == 1)
+        crash_everywhere(forgets, compare=lambda expected, result: str(expected) == str(result))
     failure = found.value
     assert failure.report.points == 1
-    assert "crash_everywhere(test_what_is_done" in str(failure)
+    assert "again: crash_everywhere(forgets, at=" in str(failure)
     assert failure.repro.to_json() in str(failure)
 
 
-def crashed_twice(calls: list[int]) -> object:
+def crashed_twice(calls: list[int]) -> Callable[[Journal], Awaitable[object]]:
     """A program that goes wrong only if its recovery is crashed, too."""
 
     async def program(journal: Journal) -> object:
@@ -100,28 +101,29 @@ def test_a_fault_of_the_second_crash_needs_the_second_crash() -> None:
     """With one crash all is well; with one more during recovery it is found, and the text says both."""
     calls = [0]
     program = crashed_twice(calls)
-    crash_everywhere(program, again=0)  # type: ignore[arg-type]  # a program, made in another function
+    crash_everywhere(program, again=0)
     calls[0] = 0
     with pytest.raises(CrashFailure, match=r"crashed on purpose .*,.*'lost' instead of") as found:
-        crash_everywhere(program)  # type: ignore[arg-type]  # the same
+        crash_everywhere(program)
     assert len(found.value.repro.fate) == 2
     calls[0] = 0
     with pytest.raises(CrashFailure, match="'lost' instead of"):
-        crash_everywhere(program, at=found.value.repro.to_json())  # type: ignore[arg-type]  # the same
+        crash_everywhere(program, at=found.value.repro.to_json())
 
 
 class Hasty:
     """Acknowledges a write before it is there: it goes out with the next one."""
 
     def __init__(self, journal: FaultyJournal) -> None:
-        self._journal, self._held = journal, list[Append]()
+        self._journal = journal
+        self._held: Sequence[Append] = ()
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._journal, name)
 
     async def commit(self, appends: Sequence[Append]) -> int:
         """Write what was acknowledged before."""
-        held, self._held = self._held, list(appends)
+        held, self._held = self._held, appends
         return await self._journal.commit(held) if held else 0
 
 
@@ -253,7 +255,15 @@ def failed(message: str, activation: str = "1") -> StepFailed:
         (outcome(failures=(failed("a"), failed("b"))), outcome(failures=(failed("b", "7"), failed("a", "9")))),
         ([outcome(output=1)], [outcome(output=1)]),
     ],
-    ids=["number", "record", "nested", "pushes in any order", "state gone", "failures in any order", "list of outcomes"],
+    ids=[
+        "number",
+        "record",
+        "nested",
+        "pushes in any order",
+        "state gone",
+        "failures in any order",
+        "list of outcomes",
+    ],
 )
 def test_results_that_are_the_same(expected: object, found: object) -> None:
     """What follows from the schedule, and what goes with the end of a run, is no difference."""
@@ -278,6 +288,4 @@ def test_results_that_are_the_same(expected: object, found: object) -> None:
 )
 def test_results_that_differ_are_told_apart_by_the_place(expected: object, found: object, told: str) -> None:
     """The first difference is named, with both values."""
-    import re
-
     assert re.search(told, difference(expected, found))

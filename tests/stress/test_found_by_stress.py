@@ -1,11 +1,17 @@
 """Faults of the runtime that the stress tool has found, each with the exploration that finds its kind."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+
 import pytest
 import trio
+import trio.testing
 
-from actorflow import Context, RunStatus, Runtime, Workflow, open_runtime
-from actorflow.abc import Journal
-from actorflow.testing import explore
+from actorflow import Context, JournalError, Limits, Retry, RunStatus, Runtime, Workflow, open_runtime, step
+from actorflow._core.facts import ChildEnded, RunEnded
+from actorflow.abc import Append, Journal
+from actorflow.journals import MemoryJournal
+from actorflow.testing import Crash, FaultyJournal, explore
 
 
 @pytest.mark.rule("D1")
@@ -40,3 +46,70 @@ def test_wait_never_tells_of_a_run_that_is_still_running() -> None:
         return told
 
     explore(program, seeds=60, invariants=[lambda told: told <= {RunStatus.SUSPENDED}])
+
+
+@pytest.mark.rule("C5", "F4")
+async def test_a_retry_waits_for_its_own_delay_after_a_crash(autojump_clock: trio.testing.MockClock) -> None:
+    """Not for that of the attempt before, which is long over."""
+    disk = MemoryJournal(durable=True)
+    began: list[tuple[int, float]] = []
+
+    class Stubborn(Workflow):
+        @step(retry=Retry(4, delay=1, factor=60, max_delay=7200, jitter=0))
+        async def start(self, data: object, ctx: Context):
+            began.append((ctx.attempt, trio.current_time()))
+            await ctx.run_store.push("attempts", ctx.attempt)
+            if ctx.attempt < 4:
+                raise ValueError("not yet")
+
+    for number in range(1, 40):
+        journal = FaultyJournal(MemoryJournal(durable=True) if number > 1 else disk, {number: Crash(written=True)})
+        began.clear()
+        for opened in (journal, journal.journal):
+            with suppress(JournalError, BaseExceptionGroup):
+                async with open_runtime([Stubborn], journal=opened, shutdown_grace=0) as runtime:
+                    await (await runtime.start(Stubborn, run_id="r")).wait()
+        first = {attempt: min(at for found, at in began if found == attempt) for attempt, _ in began}
+        # Each opening reads the wall clock anew, so a little is lost in between.
+        assert first[2] - first[1] > 0.5
+        assert first[3] - first[2] > 59
+        assert first[4] - first[3] > 3599
+        if not journal.crashed:
+            break
+    assert number > 8
+
+
+@pytest.mark.rule("A7", "A3", "E4")
+async def test_the_end_of_a_child_is_news_in_its_own_commit_behind_any_number_of_cancels(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Though the mailbox has one place: after a crash nobody would tell the parent any more."""
+
+    class Tap(MemoryJournal):
+        async def commit(self, appends: Sequence[Append]) -> int:
+            ended = any(isinstance(fact, RunEnded) for add in appends if "~" in add.run_id for fact in add.facts)
+            told = any(isinstance(fact, ChildEnded) for add in appends for fact in add.facts)
+            assert ended == told
+            seen.append(ended)
+            return await super().commit(appends)
+
+    seen: list[bool] = []
+    gate = trio.Event()
+
+    class Child(Workflow):
+        async def start(self, data: object, ctx: Context):
+            await gate.wait()
+
+    class Parent(Workflow):
+        async def start(self, data: object, ctx: Context):
+            await ctx.run_child(Child)
+
+    async with open_runtime([Parent, Child], journal=Tap(durable=True), limits=Limits(mailbox=1)) as runtime:
+        run = await runtime.start(Parent, run_id="r")
+        await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
+            gate.set()
+            for _ in range(5):
+                nursery.start_soon(run.cancel)
+        assert (await run.wait()).status in (RunStatus.CANCELLED, RunStatus.COMPLETED)
+    assert seen.count(True) == 1

@@ -146,7 +146,9 @@ def test_a_deadlock_behind_a_shield_is_given_up_and_the_next_schedule_is_clean()
 
     async def shielded() -> None:
         with trio.CancelScope(shield=True):
-            await trio.Event().wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.Event().wait)
+                await trio.Event().wait()
 
     found: list[Passage] = []
     programs = [shielded, busy, shielded, busy]
