@@ -28,7 +28,11 @@ def make_parser() -> argparse.ArgumentParser:
     from .load import command as load
     from .nested import command as nested
     from .selftest import command as selftest
+    from .sim import explore_command as explore
+    from .sim import replay_command as replay
+    from .sim import run_command as simulate
     from .soak import command as soak
+    from .sweep import command as sweep
 
     parser = argparse.ArgumentParser(
         prog="python -m stress",
@@ -38,10 +42,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     subcommands = parser.add_subparsers(title="subcommands", metavar="")
     for module, name, summary in (
+        (simulate, "run", "run scenarios under thousands of schedules, with crashes, and check every answer"),
+        (replay, "replay", "run one schedule again, from the file of a violation or from a seed"),
+        (explore, "explore", "run every schedule of small plans: all pairs and triples of store operations"),
         (crash, "crash", "let the disk die or fail at every single call, and count what was lost"),
         (kill, "kill", "kill -9 a process that runs workflows, over and over, and count what was lost or doubled"),
         (load, "load", "run ever more branches in parallel: how fast, how late, how heavy, and whether it was right"),
         (soak, "soak", "run everything over and over for a long time, and tell whether anything grows or stays behind"),
+        (sweep, "sweep", "cancel every public call at every moment, and crash small programs at every point"),
         (selftest, "selftest", "plant one bug at a time into the kernel, and see that the suite finds it"),
         (nested, "nested", "run random nested workflows, suspended and crashed at random, and check them with a model"),
         (bench, "bench", "print the figures, each beside its goal"),

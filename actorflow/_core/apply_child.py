@@ -13,13 +13,13 @@ from . import facts as f
 from .apply_schedule import take_kept
 from .apply_store import operate_all
 from .lifecycle import RUN_OVER, RunStatus
-from .run_state import Call
+from .run_state import Activation, Call
 from .store_state import key_bytes, value_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from .run_state import Activation, RunState
+    from .run_state import RunState
     from .store_state import Value
 
 
@@ -92,8 +92,11 @@ def child_ended(state: RunState, fact: f.ChildEnded) -> None:
         operate_all(state, fact.n, fact.operations)
     for number in state.guests_of.pop(fact.n, ()):
         del state.guests[number]
-    if call.by not in state.live and call.by not in state.suspended and call.by not in state.armed:
+    caller = state.live.get(call.by) or state.suspended.get(call.by) or state.armed.get(call.by)
+    if caller is None:
         del state.calls[fact.n]  # nobody waits for it any more
+    elif call.unwanted and call.status is not RunStatus.COMPLETED and isinstance(caller, Activation):
+        _forget_in_log(caller, (fact.n,))  # what completed before the cancellation reached it has happened, and counts
 
 
 def _calls_of(state: RunState, activation: Activation) -> list[Call]:
@@ -126,11 +129,7 @@ def _forget_in_log(activation: Activation, gone: Collection[int]) -> None:
 
 
 def _child_abandoned(state: RunState, fact: f.ChildAbandoned) -> None:
-    call = state.calls[fact.n]
-    call.unwanted = True
-    caller = state.live.get(call.by)
-    if caller is not None:
-        _forget_in_log(caller, (fact.n,))
+    state.calls[fact.n].unwanted = True
 
 
 def _event_forwarded(state: RunState, fact: f.EventForwarded) -> str:

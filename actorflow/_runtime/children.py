@@ -38,6 +38,7 @@ from ..errors import (
 from . import places
 from .births import Seed
 from .inspect import failures, rebuild
+from .recalling import recall
 from .starting import initial_values
 from .unwinding import Suspended
 from .waiting import call_settled
@@ -77,10 +78,9 @@ async def call_child(
     merge = merge_text(actor.definition, definition, merge_state)
     call = 0
     if owner.replay is not None:
-        found = owner.replay.match("child", definition.workflow_id, text)
-        if isinstance(found, int) and found in actor.state.calls:
+        found = await recall(owner.replay, "child", definition.workflow_id, text)
+        if isinstance(found, int) and await _holds(owner, found):
             call = found
-            await trio.lowlevel.checkpoint()
     if not call:
         given = None
         if initial_state is not None:
@@ -168,7 +168,21 @@ async def _outcome(owner: Pass, call: int, definition: Definition) -> object:
         except trio.Cancelled:
             if owner.stop_reason is None and owner.suspension is None and actor.broken is None:
                 await _abandon(actor, owner, call)
+                found = actor.state.calls[call]
+                if found.status is RunStatus.COMPLETED:  # before the cancellation reached it: it has happened
+                    return await _result(actor, found, definition)
             raise
+
+
+async def _holds(owner: Pass, call: int) -> bool:
+    """Whether a call of an earlier pass is this one. If that pass had let go of it, its end decides: what has completed
+    has happened, what was cancelled is called anew.
+    """
+    actor = owner.actor
+    with actor.kernel.waits.of(owner, child_id(actor.state.run_id, call)):
+        while (found := actor.state.calls.get(call)) is not None and found.unwanted and found.status not in RUN_OVER:
+            await call_settled(actor, owner, call)
+    return found is not None and (not found.unwanted or found.status is RunStatus.COMPLETED)
 
 
 async def _abandon(actor: RunActor, owner: Pass, call: int) -> None:

@@ -109,3 +109,11 @@ def same_group(raised: BaseException, error: BaseException | None) -> bool:
     if not isinstance(inner, BaseExceptionGroup) or not isinstance(error, BaseExceptionGroup):
         return False
     return inner.message == error.message and inner.exceptions == error.exceptions
+
+
+async def let_cancel(raised: BaseException) -> None:
+    """Of a block that was cancelled from outside comes `Cancelled`, and not what its steps and callers were told."""
+    group = raised if isinstance(raised, BaseExceptionGroup) else BaseExceptionGroup("", [raised])
+    closed, rest = group.split(RuntimeClosed)
+    if closed is not None and (rest is None or rest.split(trio.Cancelled)[1] is None):
+        await trio.lowlevel.checkpoint_if_cancelled()

@@ -23,6 +23,7 @@ from ..errors import HookRestriction, InputError, RunOver
 from .children import call_child
 from .guests import store_above, store_of
 from .names import action_of, event_name
+from .recalling import recall
 from .scheduled import BufferedStep, ScheduledStep
 from .scheduling import (
     BATCH,
@@ -183,9 +184,8 @@ class Context(Generic[S]):
         due = due_time(now, delay, at)
         label = key_text(key)
         if owner.replay is not None:
-            found = owner.replay.match("schedule", name, text)
+            found = await recall(owner.replay, "schedule", name, text)
             if isinstance(found, int):
-                await trio.lowlevel.checkpoint()
                 return ScheduledStep(owner, found, moment(due_of(actor.state, found, due)))
         if owner.buffer is not None:
             await trio.lowlevel.checkpoint()
@@ -253,9 +253,8 @@ class Context(Generic[S]):
         now = owner.actor.kernel.clock.now()
         deadline = 0.0 if timeout is None else now + seconds(timeout, "timeout")
         if owner.replay is not None:
-            found = owner.replay.match("wait", f"{event}\n{step}", text)
+            found = await recall(owner.replay, "wait", f"{event}\n{step}", text)
             if isinstance(found, int):
-                await trio.lowlevel.checkpoint()
                 return ScheduledStep(owner, found, moment(deadline) if deadline else None)
         if owner.buffer is not None:
             raise HookRestriction('wait_for_event in a commit="on_success" step: it cannot be taken back')
@@ -371,12 +370,11 @@ class Context(Generic[S]):
         kind = event_name(name)
         text = encode(data, unstructure)
         owner.actor.kernel.check_payload(text, f"data of event {name!r}")
-        if owner.replay is not None and owner.replay.match("emit", kind, text) is not UNMATCHED:
-            await trio.lowlevel.checkpoint()
+        if owner.replay is not None and await recall(owner.replay, "emit", kind, text) is not UNMATCHED:
             return
         if owner.buffer is not None:
-            owner.buffer.emits.append(c.Emit(owner.activation.n, kind, text))
             await trio.lowlevel.checkpoint()
+            owner.buffer.emits.append(c.Emit(owner.activation.n, kind, text))
             return
         await owner.actor.ask(c.Emit(owner.activation.n, kind, text), owner)
 

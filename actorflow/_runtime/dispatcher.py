@@ -32,9 +32,14 @@ class Dispatcher:
         self._busy = False
         self._idle: list[trio.Event] = []
         self._dead = False
+        self._failure: RuntimeClosed | None = None
 
     def wake(self, actor: RunActor) -> None:
-        """Give `actor` a turn soon."""
+        """Give `actor` a turn soon; if there are no more turns, it fails."""
+        if self._failure is not None:
+            if not actor.ended:
+                actor.fail(self._failure)
+            return
         if not actor.queued:
             actor.queued = True
             self._ready.append(actor)
@@ -61,6 +66,7 @@ class Dispatcher:
         else:
             failure = RuntimeClosed(f"the runtime has failed: {type(error).__name__}: {error}")
             failure.__cause__ = error
+        self._failure = failure
         for actor in list(self._kernel.actors.values()):
             for message in actor.mailbox.drain() if actor.ended else ():
                 actor.answer_late(message)
@@ -179,5 +185,6 @@ class Dispatcher:
         await kernel.commit(appends)  # also with nothing of its own: it waits for a commit under way
         for append in appends:
             actor = kernel.actors.get(append.run_id)
-            if actor is not None and actor.ended and not actor.outbox:  # else its last facts are yet to come
+            # If it has recorded more meanwhile, its last facts are yet to come, perhaps with a commit under way.
+            if actor is not None and actor.ended and actor.state.seq < append.first_seq + len(append.facts):
                 del kernel.actors[append.run_id]

@@ -15,6 +15,7 @@ from copy import copy
 from math import nextafter
 from typing import TYPE_CHECKING, Final
 
+import trio
 from attrs import define, evolve, field
 
 from .._core import facts as f
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from .._core.store_state import Value
     from .handle import Run
     from .runtime import Runtime
+    from .supervisor import RunActor
 
 _BELOW: Final = re.compile(r"\d+(\.\d+)+")
 """The id of an activation in a child, seen from the run above."""
@@ -62,6 +64,7 @@ async def fork_run(runtime: Runtime, run_id: str, *, at: int | None, before: str
     kernel.check_accepting()
     if at is not None and before is not None:
         raise InputError(f"fork(at={at!r}, before={before!r}): give one of them")
+    await trio.lowlevel.checkpoint_if_cancelled()
     await kernel.dispatcher.flush()
     header = await kernel.journal.header(run_id)
     if header is None:
@@ -85,6 +88,15 @@ async def fork_run(runtime: Runtime, run_id: str, *, at: int | None, before: str
     if last < len(facts) and not fork.cuts:  # all that the children did before the first fact that is not shared
         fork.moment = max(shared[-1].at, nextafter(facts[last].at, 0.0))
     await _fork_children(fork, run_id, state)
+    await trio.lowlevel.checkpoint_if_cancelled()
+    with trio.CancelScope(shield=True):  # bounded by one commit and a few reads: there is a fork, or there is none
+        actor = await _begin(fork, name)
+    return runtime._handle(name, header.workflow_id, actor)
+
+
+async def _begin(fork: _Fork, name: str) -> RunActor | None:
+    """Write the fork, and let it and its children go on."""
+    kernel = fork.kernel
     await kernel.commit(fork.appends)
     for append in fork.appends:
         if append.header is not None:
@@ -94,7 +106,7 @@ async def fork_run(runtime: Runtime, run_id: str, *, at: int | None, before: str
     for append in fork.appends[1:]:  # also one whose parent thinks it suspended, and which begins anew
         if append.header is not None and (append.header.status is RunStatus.RUNNING or not kernel.journal.durable):
             await take_up(kernel, append.run_id, crashed=False)  # nothing rests in a journal that does not last
-    return runtime._handle(name, header.workflow_id, actor)
+    return actor
 
 
 _BEGINS: Final = (f.StepScheduled, f.NodeEntered)

@@ -115,6 +115,8 @@ class Run:
                 if actor is None:
                     return await self._stored_outcome()
                 await actor.settled()
+                if actor.ended:
+                    actor.check_usable()  # over, and its last facts refused: nothing will make that known
                 outcome = await self._outcome(actor) if actor.broken is None else None
                 if outcome is not None:
                     return outcome

@@ -154,10 +154,13 @@ class Kernel:
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def commit(self, appends: Sequence[Append]) -> None:
-        """A commit outside the dispatcher's rounds, between two of them."""
-        async with self.commit_lock:
-            if appends:
-                await self.journal.commit(appends)
+        """A commit outside the dispatcher's rounds, between two of them. What it is given has left its runs already, so
+        it is not cancelled.
+        """
+        with trio.CancelScope(shield=True):  # bounded by two commits
+            async with self.commit_lock:
+                if appends:
+                    await self.journal.commit(appends)
 
     def next_created(self) -> int:
         """The place of a new run in the order of the journal's runs."""

@@ -160,7 +160,7 @@ class Mailbox:
         self.control.append(message)
 
     def take(self) -> list[Message]:
-        """The messages of one turn: all of control alone if there is any, else up to the bound. Withdrawn ones are gone.
+        """The messages of one turn: control alone if there is any, else up to the bound. Withdrawn ones are gone.
 
         No control message may be left for a later turn: the end of a child is news in the commit that holds that end.
         """

@@ -23,6 +23,7 @@ from .._core.store_state import Value, list_view, value_of
 from .._core.values import MISSING, Missing, decode, encode, shorten
 from ..errors import HookRestriction, InputError, StateKeyError, StateTypeError
 from .mailbox import Message
+from .recalling import recall
 from .transaction import Transaction
 from .waiting import wait_for
 
@@ -170,9 +171,8 @@ class RunStore:
         owner = self._pass
         replay = owner.replay
         if replay is not None and not op_id:
-            found = replay.match("update", name, mark)
+            found = await recall(replay, "update", name, mark)
             if found is not UNMATCHED:
-                await trio.lowlevel.checkpoint()
                 return found
         if owner.buffer is not None:
             return owner.buffer.update(name, compute)
@@ -256,8 +256,7 @@ class RunStore:
         self._check_usable()
         owner = self._pass
         replay = owner.replay
-        if replay is not None and not op_id and replay.match("transaction", "", operations) is not UNMATCHED:
-            await trio.lowlevel.checkpoint()
+        if replay is not None and not op_id and await recall(replay, "transaction", "", operations) is not UNMATCHED:
             return
         if mark is not None:
             marks = {key: mark for _, key, _ in operations}
@@ -265,8 +264,8 @@ class RunStore:
             reads = owner.reads or {}
             marks = {key: reads[key] for _, key, _ in operations if key in reads}
         if owner.buffer is not None:
-            owner.buffer.transact(operations, marks)
             await trio.lowlevel.checkpoint()
+            owner.buffer.transact(operations, marks)
             return
         if operations:
             await self._actor.ask(c.Transact(self._n, operations, op_id, marks), owner)
@@ -325,9 +324,8 @@ class RunStore:
     async def _write(self, verb: str, key: str, argument: Argument, op_id: str) -> object:
         owner = self._pass
         if owner.replay is not None and not op_id:
-            found = owner.replay.match(verb, key, argument)
+            found = await recall(owner.replay, verb, key, argument)
             if found is not UNMATCHED:
-                await trio.lowlevel.checkpoint()
                 return found
         if owner.buffer is not None:
             await trio.lowlevel.checkpoint()

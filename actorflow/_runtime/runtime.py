@@ -29,7 +29,7 @@ from ..errors import (
 from ..journals import parse_url
 from . import inbox, recovery
 from .clock import RunClock
-from .closing import close, release, same_group
+from .closing import close, let_cancel, release, same_group
 from .handle import Run
 from .inspect import unknown
 from .kernel import Kernel
@@ -77,6 +77,7 @@ class Runtime:
         """
         kernel = self._kernel
         kernel.check_accepting()
+        await trio.lowlevel.checkpoint_if_cancelled()
         definition = kernel.definition_of(workflow)
         what = f"input of {definition.workflow_id!r}"
         text = definition.input.unstructure(data, what)
@@ -161,9 +162,9 @@ class Runtime:
         kernel.check_open()
         if not isinstance(run_id, str):
             raise InputError(f"run_id {shorten(run_id)} is a {type(run_id).__name__}; give text")
+        await trio.lowlevel.checkpoint()
         actor = kernel.find(run_id)
         if actor is not None:
-            await trio.lowlevel.checkpoint()
             return self._handle(run_id, actor.state.workflow_id, actor)
         header = await kernel.journal.header(run_id)
         if header is None:
@@ -368,6 +369,7 @@ class _Block(AbstractAsyncContextManager[Runtime]):
                 swallowed = await manager.__aexit__(kind, error, trace)
             except BaseException as raised:
                 bare = only_leaf(raised)
+                await let_cancel(raised)
                 if bare is error or same_group(raised, error):
                     return False
                 if bare is raised:

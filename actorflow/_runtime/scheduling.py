@@ -81,15 +81,16 @@ async def schedule_batch(owner: Pass, name: str, batch: list[str], due: float, n
     n = owner.activation.n
     total = len(batch)
     if owner.replay is not None:
+        await trio.lowlevel.checkpoint_if_cancelled()  # not later: the entries of those that match are taken now
         replay = owner.replay
         batch = [text for text in batch if replay.match("schedule", name, text) is UNMATCHED]
     if owner.buffer is not None:
-        owner.buffer.schedules.append(c.ScheduleMany(n, name, batch, due - now))
         await trio.lowlevel.checkpoint()
+        owner.buffer.schedules.append(c.ScheduleMany(n, name, batch, due - now))
     elif batch:
         await owner.actor.ask(c.ScheduleMany(n, name, batch, due), owner)
     else:
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.cancel_shielded_checkpoint()
     return total
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import trio
+
 from .._authoring.schema import unstructure
 from .._core import commands as c
 from .._core.lifecycle import RUN_OVER
@@ -38,6 +40,7 @@ async def look_at(kernel: Kernel, run_id: str, look: Callable[[RunState], T], *,
     actor = kernel.find(run_id)
     if actor is not None and actor.broken is None:
         return await inspect(actor, look)
+    await trio.lowlevel.checkpoint()
     return look(await stored_state(kernel.journal, await load(kernel.journal, run_id), cuts=cuts))
 
 

@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from math import inf
 from typing import Final, Protocol, TypeVar, cast
 
+import trio
 from attrs import define, evolve, field
 
 from .._authoring.schema import unstructure
@@ -192,7 +193,7 @@ class History:
                 self._named.pop((branch, verb, op_id), None)
                 self._settle(ticket.place, verb="refused", result=None)
             else:  # of a repeat, the first try may have counted: its outcome stays unknown
-                self._break_off(ticket, within)
+                self._break_off(ticket, within, was_asked=not isinstance(error, trio.Cancelled))
             raise
         result = _copy(answer.result)
         if within is None:
@@ -219,9 +220,11 @@ class History:
         else:
             self._loosen(place)
 
-    def _break_off(self, ticket: _Ticket, within: Pass | None) -> None:
+    def _break_off(self, ticket: _Ticket, within: Pass | None, *, was_asked: bool) -> None:
         if within is not None and ticket.likeness is Likeness.REPEAT:
             within.release(ticket.verb, ticket.key, ticket.given)
+            if not was_asked:  # it has not been looked up: it will be when it is asked for again
+                return
             within.doubt(ticket.verb, ticket.key)
             place = within.first_equal(ticket.verb, ticket.key, ticket.given)
             within.take(place)

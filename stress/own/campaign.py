@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from attrs import asdict, frozen
@@ -24,12 +25,12 @@ from .program import program_of, settles_well
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from actorflow.testing import ProgramFunction
 
-__all__ = ["Question", "again", "asked", "is_own"]
+__all__ = ["Question", "again", "asked"]
 
 SLICE: Final = 250
 """Seeds of one call of `explore`; between two of them the display is brought up to date."""
@@ -71,43 +72,43 @@ class Question:
         return {**asdict(self, recurse=True), "invariants": list(self.invariants), "same": list(self.same)}
 
 
-def is_own(target: str) -> bool:
-    """Whether this names a workflow rather than a scenario."""
-    return ":" in target
-
-
 def asked(
     question: Question,
     *,
-    seeds: Sequence[int] | None,
+    seeds: Iterable[int],
     seconds: float | None,
+    shrink_for: float = 30.0,
     folder: Path,
     tell: Callable[[str], None],
 ) -> Report:
-    """Explore; what was found.
+    """Explore the schedules of these seeds, for so long at most; what was found.
 
     Raises `DefinitionError` for a target that is no workflow, `BadExpression`, and what is wrong with the input.
     """
-    program = _program(question)
-    checks = question.checks()
+    program, checks = _program(question), question.checks()
     began = time.perf_counter()
     whole = Exploration()
     failure: ScheduleFailure | None = None
-    first = 0
-    while failure is None:
-        part = range(first, first + SLICE) if seeds is None else seeds[first : first + SLICE]
-        if not part or (seconds is not None and time.perf_counter() - began >= seconds):
-            break
+    left = iter(seeds)
+    while failure is None and (part := list(islice(left, SLICE))):
         try:
-            found = explore(program, seeds=part, faults=question.faults, invariants=checks, plan=question.plan)
+            found = explore(
+                program,
+                seeds=part,
+                faults=question.faults,
+                invariants=checks,
+                plan=question.plan,
+                shrink_for=shrink_for,
+            )
         except ScheduleFailure as error:
             failure, found = error, error.exploration
             if isinstance(error.failure.finding.error, InputError):
                 raise error.failure.finding.error from None
         whole.include(found)
-        first += SLICE
         passed = time.perf_counter() - began
         tell(f"{whole.schedules:,} schedules, {whole.operations:,} store calls checked, {passed:.0f} s")
+        if seconds is not None and passed >= seconds:
+            break
     return _report(question, whole, failure, len(checks), time.perf_counter() - began, folder)
 
 

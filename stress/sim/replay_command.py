@@ -31,6 +31,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the schedule again; 1 if it fails again, 0 if not."""
+    from ..own import command as own
     from .replaying import replay
 
+    if own.is_kept(options.what):
+        return own.replay(options.what)
     return replay(options)

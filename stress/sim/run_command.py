@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ..options import count, seconds
+from ..own import command as own
 from ..report import add_report_options, deliver
 from .options import add_seed_options, jobs_by_default, settings_of
 
@@ -38,7 +39,10 @@ EVERYTHING_FROM: Final = 1_000
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `run`."""
     parser.add_argument(
-        "scenarios", nargs="*", metavar="SCENARIO", help="names, or FILE.py:CLASS for one of yours (default: all)"
+        "scenarios",
+        nargs="*",
+        metavar="SCENARIO",
+        help="names, or FILE.py:CLASS for a scenario or a workflow of yours (default: all)",
     )
     length = parser.add_mutually_exclusive_group()
     length.add_argument(
@@ -49,6 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=_seed, default=0, metavar="N", help="the first seed (default: 0)")
     add_seed_options(parser)
     add_campaign_options(parser)
+    own.add_options(parser)
 
 
 def add_campaign_options(parser: argparse.ArgumentParser) -> None:
@@ -86,13 +91,15 @@ def run(options: argparse.Namespace) -> int:
     from .campaign import Campaign
     from .catalogue import chosen
 
+    if not options.repros.is_dir():
+        print(f"there is no folder {options.repros}", file=sys.stderr)
+        return 2
+    if own.is_workflow(options.scenarios):
+        return own.run(options)
     try:
         scenarios = chosen(options.scenarios)
     except UnknownScenario as error:
         print(error, file=sys.stderr)
-        return 2
-    if not options.repros.is_dir():
-        print(f"there is no folder {options.repros}", file=sys.stderr)
         return 2
     seeds = None if options.time is not None else QUICK if options.quick else options.seeds or SEEDS
     campaign = Campaign(

@@ -550,11 +550,11 @@ def test_what_a_guest_did_before_a_resume_is_told_apart() -> None:
 
 @pytest.mark.rule("C3", "E3")
 def test_a_child_that_was_abandoned_is_called_anew() -> None:
-    """It is forgotten as what the step has done, and stays open until it has ended; a second word is none."""
+    """It stays open until it has ended, cancelled; then it is forgotten as what the step has done. A second word is none."""
     machine = running()
     one = call(machine)
     machine.do(c.AbandonCall(one))
-    assert machine.state.live[1].log == []
+    assert machine.state.live[1].log == [("child", "Child", "null", one)]
     assert machine.state.calls[one].unwanted
     assert machine.state.open_calls == 1
     assert machine.tell(c.AbandonCall(one)) is None
@@ -563,6 +563,21 @@ def test_a_child_that_was_abandoned_is_called_anew() -> None:
     news(machine, one, RunStatus.CANCELLED)
     assert machine.tell(c.AbandonCall(one)) is None
     assert machine.state.open_calls == 0
+    assert machine.state.live[1].log == []
+    check_books(machine)
+    check_fold(machine)
+
+
+@pytest.mark.rule("A6", "C3")
+def test_a_child_that_completed_before_it_could_be_cancelled_has_happened() -> None:
+    """What it gave back is there: a second pass must find the call, and not make another one."""
+    machine = running()
+    one = call(machine)
+    machine.do(c.AbandonCall(one))
+    news(machine, one, RunStatus.COMPLETED, ("push", "list", "1"))
+    assert machine.state.live[1].log == [("child", "Child", "null", one)]
+    assert machine.state.calls[one].status is RunStatus.COMPLETED
+    assert shown(machine) == {"list": [1]}
     check_books(machine)
     check_fold(machine)
 

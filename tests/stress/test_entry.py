@@ -29,7 +29,8 @@ def test_help_is_no_mistake(argv: list[str]) -> None:
 @pytest.mark.parametrize(
     "argv",
     [
-        ["run"],
+        ["walk"],
+        ["run", "no-such-scenario"],
         ["bench", "P99"],
         ["bench", "--fast"],
         ["kill", "--rounds", "0"],

@@ -48,6 +48,32 @@ def test_wait_never_tells_of_a_run_that_is_still_running() -> None:
     explore(program, seeds=60, invariants=[lambda told: told <= {RunStatus.SUSPENDED}])
 
 
+@pytest.mark.rule("A7")
+def test_a_run_that_ends_while_it_is_looked_up_is_not_taken_up_beside_itself() -> None:
+    """Two starts of one run id in memory, one of which looks at the journal while the last facts are on their way."""
+
+    class Kept(Workflow):
+        keep_state = True
+
+        async def start(self, data: object, ctx: Context):
+            for _ in range(2):
+                await trio.lowlevel.checkpoint()
+
+    async def program() -> list[RunStatus]:
+        ends: list[RunStatus] = []
+        async with open_runtime([Kept]) as runtime:
+
+            async def one() -> None:
+                ends.append((await (await runtime.start(Kept, run_id="r")).wait()).status)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(one)
+                nursery.start_soon(one)
+        return ends
+
+    explore(program, seeds=200, max_decisions=2000, invariants=[lambda ends: ends == [RunStatus.COMPLETED] * 2])
+
+
 @pytest.mark.rule("C5", "F4")
 async def test_a_retry_waits_for_its_own_delay_after_a_crash(autojump_clock: trio.testing.MockClock) -> None:
     """Not for that of the attempt before, which is long over."""
@@ -79,7 +105,7 @@ async def test_a_retry_waits_for_its_own_delay_after_a_crash(autojump_clock: tri
     assert number > 8
 
 
-@pytest.mark.rule("A7", "A3", "E4")
+@pytest.mark.rule("A7", "A3", "A8")
 async def test_the_end_of_a_child_is_news_in_its_own_commit_behind_any_number_of_cancels(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

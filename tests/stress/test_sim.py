@@ -96,7 +96,7 @@ LOST = dedent('''
             os._exit(7)
 ''')
 
-GOLDEN = "af43598e32d9b902:e6043890ba4cee5a"
+GOLDEN = "9cf8910c2fdfdc6c:e6811680411ce76a"
 """The schedules of the seeds below. They change with the kernel, with scenarios and with policies: then write down what
 the test has found. They do not change with anything else."""
 
