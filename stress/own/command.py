@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+
+    from actorflow.testing import Faults
 
 __all__ = ["add_options", "is_kept", "is_workflow", "replay", "run"]
 
@@ -40,10 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--may-fail", action="store_true", help="a run that fails is no violation by itself")
 
 
-def is_workflow(targets: list[str]) -> bool:
+def is_workflow(targets: list[str], scenario_of: Callable[[str], object]) -> bool:
     """Whether the command line names a workflow: `PLACE:NAME`, and it is no class of a scenario."""
-    from ..sim.catalogue import scenario_of
-
     if len(targets) != 1 or ":" not in targets[0]:
         return False
     if not targets[0].rpartition(":")[0].endswith(".py"):
@@ -67,13 +68,12 @@ def is_kept(what: str) -> bool:
     return isinstance(found, dict) and "question" in found
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, faults: Faults | None) -> int:
     """Explore the workflow and report; returns the exit code."""
     from actorflow import ActorflowError
 
     from ..report import deliver
     from ..report.live import Live
-    from ..sim.options import settings_of
     from .campaign import Question, asked
     from .expressions import BadExpression
 
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
             invariants=tuple(options.invariant),
             same=tuple(options.same),
             may_fail=options.may_fail,
-            faults=settings_of(options).faults,
+            faults=faults,
         )
         many = options.seeds or (QUICK if options.quick else SEEDS)
         seeds = counting(options.seed) if options.time is not None else range(options.seed, options.seed + many)

@@ -89,13 +89,13 @@ def run(options: argparse.Namespace) -> int:
     from ..scenario import UnknownScenario
     from .batch import REACHED
     from .campaign import Campaign
-    from .catalogue import chosen
+    from .catalogue import chosen, scenario_of
 
     if not options.repros.is_dir():
         print(f"there is no folder {options.repros}", file=sys.stderr)
         return 2
-    if own.is_workflow(options.scenarios):
-        return own.run(options)
+    if own.is_workflow(options.scenarios, scenario_of):
+        return own.run(options, settings_of(options).faults)
     try:
         scenarios = chosen(options.scenarios)
     except UnknownScenario as error:

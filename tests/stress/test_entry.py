@@ -30,7 +30,6 @@ def test_help_is_no_mistake(argv: list[str]) -> None:
     "argv",
     [
         ["walk"],
-        ["run", "no-such-scenario"],
         ["bench", "P99"],
         ["bench", "--fast"],
         ["kill", "--rounds", "0"],

@@ -60,22 +60,8 @@ def test_a_race_is_found_shrunk_told_and_had_again(
     """Without any code: two names are left of six, and the words name both branches."""
     names = json.dumps(list("abcdef"))
     page, data = tmp_path / "page.html", tmp_path / "report.json"
-    code = main(
-        [
-            "run",
-            f"{flows}:Racy",
-            "--input",
-            names,
-            "--invariant",
-            "output == len(input)",
-            "--repros",
-            str(tmp_path),
-            "--html",
-            str(page),
-            "--json",
-            str(data),
-        ]
-    )
+    where = ["--repros", str(tmp_path), "--html", str(page), "--json", str(data)]
+    code = main(["run", f"{flows}:Racy", "--input", names, "--invariant", "output == len(input)", *where])
     told = capsys.readouterr().out
     assert code == 1
     assert "update is lost" in told
