@@ -12,6 +12,7 @@ import trio
 
 from actorflow import RunOver, RunStatus, open_runtime
 from actorflow.journals import MemoryJournal
+from actorflow.testing import FaultyJournal
 
 from .oracles import PLAN, Finding
 from .oracles.client import check_client
@@ -65,6 +66,7 @@ async def drive(
     async with open_runtime(scenario.workflows, journal=ours, limits=scenario.limits(plan)) as runtime:
         await scenario.run(runtime, plan, record)
         found = await collect(runtime, record)
+    record.faulty = record.faulty or _has_failed(ours)
     if len(trio.lowlevel.current_task().child_nurseries) != nurseries:
         found.append(Finding("I13", "the block of the runtime is left, and its nursery is still there"))
     found += judge(scenario, plan, record, oracles=oracles)
@@ -123,6 +125,11 @@ def judge(scenario: Scenario, plan: object, record: Record, *, oracles: Collecti
     if "facts" in oracles:
         found += check_facts(record)
     return found
+
+
+def _has_failed(journal: str | Journal) -> bool:
+    """Whether a write has failed on purpose: its runs stop and go on, and their steps run again as after a crash."""
+    return isinstance(journal, FaultyJournal) and journal.failed > 0
 
 
 async def _look_into(journal: str | Journal, record: Record) -> list[Finding]:

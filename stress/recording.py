@@ -38,7 +38,7 @@ class Record:
         seen: what steps and drivers of the scenario have seen that cannot be, in sentences.
         notes: what the scenario wants to remember of its own run, for its check.
         happened: the `sometimes` counters.
-        faulty: whether the driver crashed or cancelled things on purpose.
+        faulty: whether the driver crashed or cancelled things on purpose, or writes failed that were to fail.
     """
 
     plan: object = None

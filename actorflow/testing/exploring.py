@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Exploration", "explore", "replay"]
 
+CAREFUL_SEED: Final = 1
+"""A world in which every call of a run store can be interrupted, and time stands still while anybody may run."""
+
 AGAIN: Final = "again"
 TWICE_EVERY: Final = 100
 """Each schedule of so many is run twice and compared: a program that is not the same again cannot be replayed."""
@@ -148,7 +151,8 @@ def explore(
         invariants: functions of what the program returned. One that returns False or a text, or raises, is broken.
         plan: makes what the program is to do, as JSON, from the dice of a seed. A plan can be shrunk: elements of its
             lists are left out.
-        preemptions: instead of seeds, every schedule with at most so many switches away from a task that could go on.
+        preemptions: instead of seeds, every schedule with at most so many departures from the plain order, in which a task
+            goes on until it waits, and then the oldest one does.
         check_stores: record every call of every run store and check it.
         shrink_for: processor seconds for making a failure smaller; 0 keeps it as it was.
         max_decisions: of one schedule, after which it counts as one that never ends.
@@ -287,10 +291,10 @@ def _seeded(walk: _Walk, target: Program, seeds: int | Iterable[int], limit: int
 
 
 def _all(walk: _Walk, target: Program, bound: int, limit: int) -> Iterator[_Item]:
-    """Depth first: every schedule with at most so many switches away from a task that could go on."""
+    """Depth first: every schedule with at most so many departures from the plain order."""
     prefix: list[int] = []
     while True:
-        yield target.trial(0, limit=limit, switches=dict(enumerate(prefix))), None, "all"
+        yield target.trial(CAREFUL_SEED, limit=limit, switches=dict(enumerate(prefix))), None, "all"
         passage = walk.last
         assert passage is not None
         following = _next(passage, bound)

@@ -103,7 +103,8 @@ def _broken(number: int, invariant: Invariant, value: object) -> Finding | None:
         said = invariant(value)
     except Exception as error:  # noqa: BLE001 - an invariant that raises is broken
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return Finding(f"invariant {number}", f"{_name(invariant)} does not hold: {why}", _failures(value), error)
+        kind = f"invariant {number}, {type(error).__name__}"  # one that raises is another fault than one that says no
+        return Finding(kind, f"{_name(invariant)} does not hold: {why}", _failures(value), error)
     if said is False or (isinstance(said, str) and said):
         why = f": {said}" if said else f" for {_short(value)}"
         return Finding(f"invariant {number}", f"{_name(invariant)} does not hold{why}", _failures(value))

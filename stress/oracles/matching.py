@@ -7,7 +7,7 @@ replaying (`replaying`), which facts there are (`facts`). Calls of one branch ar
 from __future__ import annotations
 
 import json
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
@@ -149,11 +149,11 @@ def check_answers(
             continue
         lanes[call.branch, call.verb, call.key, _of_call(call, blind=blind)].append(call)
     pairs: list[tuple[Applied, StoreCall]] = []
-    for one in applied:
+    placed = [(one, _lane(one, blind=blind)) for one in applied if one.key in known]
+    left_of = Counter(lane for _, lane in placed)
+    for one, lane in placed:
         verb, key = one.verb, one.key
-        if key not in known:
-            continue
-        lane = (one.branch, verb, key, _of_fact(one.fact, blind=blind))
+        left_of[lane] -= 1
         waiting = lanes.get(lane) or unsure.get((one.branch, verb, key, ""))
         while waiting and _is_other(waiting[0], one, blind=blind):
             waiting.popleft()
@@ -163,7 +163,7 @@ def check_answers(
             )
             yield Finding("I2", f"{sentence} than it asked for", (_told(one),))
             continue
-        call = waiting.popleft()
+        call = _choose(waiting, one, left_of[lane], blind=blind)
         if _changed(call) or call.returned == inf or not any(_changed(other) is None for other in waiting):
             pairs.append((one, call))  # else nobody can say which of the equal calls it was that changed something
     for left in lanes.values():
@@ -174,6 +174,27 @@ def check_answers(
     yield from _order(run_id, pairs)
     if not blind:
         yield from _answers(run_id, pairs)
+
+
+def _lane(one: Applied, *, blind: bool) -> Lane:
+    return (one.branch, one.verb, one.key, _of_fact(one.fact, blind=blind))
+
+
+def _choose(waiting: deque[StoreCall], one: Applied, left: int, *, blind: bool) -> StoreCall:
+    """Which of the equal calls an operation is: the first, but for one that broke off and may never have counted.
+
+    It stands back for an acknowledged one if that was told this very answer, or if the facts that are `left` are too
+    few for all that were acknowledged.
+    """
+    if waiting[0].returned != inf:
+        return waiting.popleft()
+    sure = [call for call in waiting if call.returned != inf and _changed(call)]
+    for call in sure:
+        is_told = not blind and one.answer is not GONE and same(call.result, one.answer)
+        if is_told or left < len(sure):
+            waiting.remove(call)
+            return call
+    return waiting.popleft()
 
 
 def _told(one: Applied) -> str:

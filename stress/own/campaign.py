@@ -16,6 +16,7 @@ from attrs import asdict, frozen
 
 from actorflow import InputError
 from actorflow.cli.finding import find_beside, find_workflow, together
+from actorflow.testing.policies import policy_of
 from actorflow.testing import Exploration, Faults, Repro, ScheduleFailure, explore, replay
 
 from ..child import versions
@@ -159,7 +160,7 @@ def _report(
             Failure(
                 sentence=" — ".join([failure.sentence, *failure.stories[:3]]),
                 seed=failure.seed,
-                policy=failure.exploration.by_policy.most_common(1)[0][0] if failure.exploration.by_policy else "",
+                policy=policy_of(failure.seed).name,
                 plan=failure.plan,
                 switches={str(step): choice for step, choice in failure.switches.items()},
                 lanes=failure.lanes,

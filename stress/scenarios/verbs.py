@@ -158,7 +158,8 @@ async def transfer(store: RunStore, record: Record, op: Op, key: str) -> None:
 
 async def bad(store: RunStore, record: Record, op: Op, name: str) -> None:
     """Something that has to be refused with its own error."""
-    key = f"bad {name}"
+    # A key of its own: a later pass is told of its `set` from memory, and finds what the pass before it has left.
+    key = f"bad {element(name, op['n'])}"
     await store.set(key, [op["n"]])
     tries = (
         (StateTypeError, lambda: store.increment(key)),
