@@ -63,9 +63,15 @@ async def drive(
         record.sometimes(name, condition=False)
     ours = MemoryJournal() if journal == "memory:" else journal
     nurseries = len(trio.lowlevel.current_task().child_nurseries)
-    async with open_runtime(scenario.workflows, journal=ours, limits=scenario.limits(plan)) as runtime:
-        await scenario.run(runtime, plan, record)
-        found = await collect(runtime, record)
+    found: list[Finding] = []
+    is_over = False
+    while not is_over:
+        record.closings = scenario.closings(plan) - record.closed if isinstance(ours, str) or ours.durable else 0
+        is_over = record.closings <= 0
+        async with open_runtime(scenario.workflows, journal=ours, limits=scenario.limits(plan)) as runtime:
+            await scenario.run(runtime, plan, record)
+            found += await collect(runtime, record) if is_over else []
+        record.closed += not is_over
     record.faulty = record.faulty or _has_failed(ours)
     if len(trio.lowlevel.current_task().child_nurseries) != nurseries:
         found.append(Finding("I13", "the block of the runtime is left, and its nursery is still there"))

@@ -38,6 +38,8 @@ class Record:
         seen: what steps and drivers of the scenario have seen that cannot be, in sentences.
         notes: what the scenario wants to remember of its own run, for its check.
         happened: the `sometimes` counters.
+        closings: how often `Scenario.run` still has to leave its block in the middle (`Scenario.closings`).
+        closed: how often it has.
         faulty: whether the driver crashed or cancelled things on purpose, or writes failed that were to fail.
     """
 
@@ -51,6 +53,8 @@ class Record:
     seen: list[str] = field(factory=list)
     notes: dict[str, object] = field(factory=dict)
     happened: Counter[str] = field(factory=Counter)
+    closings: int = 0
+    closed: int = 0
     faulty: bool = False
 
     def adopt(self, run_id: str) -> str:

@@ -68,6 +68,12 @@ class Scenario(ABC):
         """What the runtime is opened with, for this plan."""
         return Limits()
 
+    def closings(self, plan: object) -> int:
+        """How often the block of the runtime ends before the runs do: on a journal that lasts, `run` leaves its block
+        so often while runs go on (`Record.closings` says how often is left), and is called again with the next runtime.
+        """
+        return 0
+
     @abstractmethod
     def plan(self, chance: random.Random, size: Size) -> object:
         """What will be done, as JSON; the same for the same seed. Elements of lists may be left out by shrinking."""

@@ -68,9 +68,7 @@ class Dispatcher:
             failure.__cause__ = error
         self._failure = failure
         for actor in list(self._kernel.actors.values()):
-            for message in actor.mailbox.drain() if actor.ended else ():
-                actor.answer_late(message)
-            if not actor.ended:
+            if not actor.ended:  # nobody waits for one that is: what comes late is answered in a round
                 actor.fail(failure)
 
     async def _crank(self) -> None:
@@ -127,7 +125,7 @@ class Dispatcher:
             if actor.ended:
                 for message in actor.mailbox.drain():
                     actor.answer_late(message)
-            elif not actor.is_over:
+            else:  # over and not ended is a run only while its end is being written
                 if kernel.probe is not None:
                     places.probe_mailbox(kernel.probe, actor.mailbox)
                 actor.turn()

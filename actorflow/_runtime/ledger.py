@@ -340,7 +340,8 @@ def _unmarked(command: c.Command) -> c.Command:
     """The same command without what it knows of earlier reads: the last write wins."""
     if isinstance(command, c.Operate):
         command.mark = c.NO_MARK
-    elif isinstance(command, c.Transact | c.FinishStep):
+    else:
+        assert isinstance(command, c.Transact | c.FinishStep)  # nothing else knows of reads
         command.marks = {}
     return command
 

@@ -171,8 +171,6 @@ class RunActor(Ledger):
         """Send a command that no queue of user messages can hold up."""
         self.check_usable()
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self.volatile and self.is_over:
-            return None
         message = Message(command)
         self.mailbox.put_control(message)
         self.kernel.dispatcher.wake(self)
@@ -213,8 +211,6 @@ class RunActor(Ledger):
 
     def complete(self, n: int, output: str) -> None:
         """`execute` for the plain success of a step."""
-        if n not in self.state.live:
-            return
         now = self.kernel.clock.now()
         self.record(f.StepCompleted(now, n, output))
         self.settle(now)
@@ -236,7 +232,8 @@ class RunActor(Ledger):
                     self._succeed(message, now)
                 elif message.read is not None:
                     message.value = message.read(self.state)
-                elif message.command is not None:
+                else:
+                    assert message.command is not None
                     message.value = self._rule(message.command, now, message.origin)
             except BaseException as error:  # the actor's boundary: a user's `update` may raise anything
                 if message.task is None and not isinstance(error, Exception):

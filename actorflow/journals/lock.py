@@ -83,7 +83,7 @@ class OwnerLock:
         self._descriptors.append(descriptor)
         status = os.fstat(descriptor)
         identity = (status.st_dev, status.st_ino)
-        if sys.platform == "linux":
+        if sys.platform == "linux":  # pragma: no branch - tested on Linux
             try:
                 _lock(descriptor)
             except BlockingIOError:

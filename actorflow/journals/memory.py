@@ -12,7 +12,6 @@ from attrs import define, evolve, field
 
 from .._core.facts import ChildEnded, Fact, OperationApplied, StateSeeded, TransactionApplied
 from ..abc import Append, Executor, RunHeader, StoredRun
-from ..errors import JournalError
 from .codec import decode_frame, encode_parts
 from .refusals import already_open, check_joins, not_open, unknown_after, unknown_run
 
@@ -235,15 +234,12 @@ class MemoryJournal:
 
     def _keep(self, append: Append) -> None:
         run = self._runs.get(append.run_id)
-        if append.header is not None:
-            if run is None:
-                run = self._runs[append.run_id] = _Kept(append.header)
-            elif append.header.created == run.header.created:
-                run.header = append.header
-            else:
-                run.header = evolve(append.header, created=run.header.created)
         if run is None:
-            raise JournalError(f"run {append.run_id!r} vanished from the journal", run_id=append.run_id)
+            assert append.header is not None  # `_check` has seen to it
+            run = self._runs[append.run_id] = _Kept(append.header)
+        elif append.header is not None:
+            same_place = append.header.created == run.header.created
+            run.header = append.header if same_place else evolve(append.header, created=run.header.created)
         if append.drop_values:
             run.drop_values()
         if append.facts:

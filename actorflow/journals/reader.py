@@ -111,7 +111,7 @@ class SqliteFile:
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
-        raise NotImplementedError
+        raise NotImplementedError  # pragma: no cover - owner and reader have their own
 
     def _discard(self) -> None:
         """Drop the connection; the next call makes a new one."""
@@ -153,7 +153,7 @@ class SqliteReader(SqliteFile):
             with rows.translated(self._path, "open"):
                 if rows.look_at_file(self._path) is FileKind.NEW:
                     raise JournalError(f"there is no journal {self._path}; check the path")
-                self._connection = self._connect()
+                self._usable()
 
         await executor.run(work)
         self._executor = executor

@@ -210,7 +210,7 @@ class SqliteJournal(SqliteFile):
             self._discard()
             self._tails.clear()
             lock, self._lock = self._lock, None
-            if lock is not None:
+            if lock is not None:  # pragma: no branch - held until here; the type is that of a closed journal
                 lock.release()
 
     # --- writing, in the executor

@@ -151,8 +151,8 @@ def explore(
         invariants: functions of what the program returned. One that returns False or a text, or raises, is broken.
         plan: makes what the program is to do, as JSON, from the dice of a seed. A plan can be shrunk: elements of its
             lists are left out.
-        preemptions: instead of seeds, every schedule with at most so many departures from the plain order, in which a task
-            goes on until it waits, and then the oldest one does.
+        preemptions: instead of seeds, every schedule with at most so many departures from the plain order, in which a
+            task goes on until it waits, and then the oldest one does.
         check_stores: record every call of every run store and check it.
         shrink_for: processor seconds for making a failure smaller; 0 keeps it as it was.
         max_decisions: of one schedule, after which it counts as one that never ends.

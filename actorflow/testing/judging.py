@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, frozen
 
@@ -26,8 +26,9 @@ SEARCH_BUDGET: Final = 5_000
 """Configurations of a search, a tenth of a second: what is not decided by then is tangled by calls whose outcome
 nobody knows, after crashes, and takes for ever."""
 
-Invariant = Callable[[Any], object]  # type: ignore[explicit-any]  # it is given whatever the user's program returns
-"""What must hold of the value that a program returned: False, a text or an exception says that it does not."""
+Invariant = Callable[..., object]  # type: ignore[explicit-any]  # it is given whatever the user's program returns
+"""What must hold of the value that a program returned: False, a text or an exception says that it does not. One without
+a parameter is called without the value."""
 
 
 @frozen
@@ -100,7 +101,7 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 def _broken(number: int, invariant: Invariant, value: object) -> Finding | None:
     try:
-        said = invariant(value)
+        said = invariant(value) if _takes_value(invariant) else invariant()
     except Exception as error:  # noqa: BLE001 - an invariant that raises is broken
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         kind = f"invariant {number}, {type(error).__name__}"  # one that raises is another fault than one that says no
@@ -109,6 +110,15 @@ def _broken(number: int, invariant: Invariant, value: object) -> Finding | None:
         why = f": {said}" if said else f" for {_short(value)}"
         return Finding(f"invariant {number}", f"{_name(invariant)} does not hold{why}", _failures(value))
     return None
+
+
+def _takes_value(invariant: Invariant) -> bool:
+    """Whether it looks at what the program returned; one without a parameter looks at something else."""
+    try:
+        parameters = inspect.signature(invariant).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    return any(found.kind is not found.KEYWORD_ONLY and found.kind is not found.VAR_KEYWORD for found in parameters)
 
 
 def _failures(value: object) -> str:

@@ -8,11 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from .aggregate import AggregateScenario
+from .alone import AloneScenario
+from .bounded import BoundedScenario
 from .cancel import CancelScenario
+from .closing import ClosingScenario
 from .graph import GraphScenario
 from .hot_key import HotKeyScenario
+from .inheriting import InheritingScenario
 from .many_runs import ManyRunsScenario
 from .nested import NestedScenario
+from .ordered import OrderedScenario
+from .quiet import QuietScenario
 from .retry import RetryScenario
 from .slow import SlowScenario
 from .suspend import SuspendScenario
@@ -38,6 +44,12 @@ SCENARIOS: Final[dict[str, type[Scenario]]] = {
         ManyRunsScenario,
         VerbsScenario,
         GraphScenario,
+        AloneScenario,
+        BoundedScenario,
+        ClosingScenario,
+        InheritingScenario,
+        OrderedScenario,
+        QuietScenario,
     )
 }
 """The class of each, by the name that the command line takes."""

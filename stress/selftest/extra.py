@@ -1,16 +1,13 @@
-"""Scenarios for what the others do not look at: each was written because a mutant had lived through all of them.
+"""Scenarios that are here for what the others do not look at: each was written because a mutant had lived through all.
 
-What lives here: the list. What does not: the scenarios that come along (`stress.scenarios`); they are tried for every
-mutant beside these.
+What lives here: their names. What does not: the scenarios themselves, which come along (`stress.scenarios`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from .extra_crash import AloneScenario
-from .extra_steps import BoundedScenario, OrderedScenario
-from .extra_tree import InheritingScenario, QuietScenario
+from ..scenarios import SCENARIOS
 
 if TYPE_CHECKING:
     from ..scenario import Scenario
@@ -18,6 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["EXTRA"]
 
 EXTRA: Final[dict[str, type[Scenario]]] = {
-    one.name: one for one in (AloneScenario, BoundedScenario, InheritingScenario, OrderedScenario, QuietScenario)
+    name: SCENARIOS[name] for name in ("alone", "bounded", "inheriting", "ordered", "quiet")
 }
 """By name."""

@@ -26,7 +26,6 @@ from actorflow.testing.simulation import run_schedules
 from ..driving import drive
 from ..recording import Record
 from ..scenario import Size, find, names
-from .extra import EXTRA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +81,7 @@ class Hunt:
     """
 
     likely: Sequence[str] = ()
-    scenarios: Sequence[str] = field(factory=lambda: sorted({*names(), *EXTRA}))
+    scenarios: Sequence[str] = field(factory=lambda: names())
     happened: Counter[str] = field(factory=Counter)
     tried: Counter[str] = field(factory=Counter)
     seconds: float = 0.0
@@ -149,7 +148,7 @@ class _Probe:
     def lives(self) -> Lives:
         """Ready to be run: with the journal that the mode means."""
         trial = self.trial
-        scenario = EXTRA[trial.scenario]() if trial.scenario in EXTRA else find(trial.scenario)
+        scenario = find(trial.scenario)
         plan = scenario.plan(random.Random(f"plan {trial.seed}"), trial.size)
         self.record.faulty = trial.mode in FAULTS
 

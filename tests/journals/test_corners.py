@@ -235,7 +235,7 @@ async def test_a_reader_where_nothing_can_be_made(tmp_path: Path) -> None:
     """In a place where SQLite cannot put its index of the log, a closed journal can be looked at all the same."""
     path = tmp_path / "runs.db"
     await fill(path)
-    (tmp_path / "runs.db-shm").mkdir()  # rights would not bind every user
+    (tmp_path / "runs.db-shm").symlink_to(tmp_path / "nowhere" / "index")  # rights would not bind every user
     reader = SqliteReader(path)
     await reader.open(INLINE)
     assert reader.path == path

@@ -122,6 +122,20 @@ def test_an_invariant_may_say_no_in_three_ways(invariant: object, sentence: str)
     assert explore(program, seeds=1, invariants=[lambda value: True, lambda value: None]).schedules == 1
 
 
+def test_an_invariant_may_look_elsewhere() -> None:
+    """Without a parameter it is called without the value."""
+    seen: list[int] = []
+
+    async def program() -> None:
+        await trio.lowlevel.checkpoint()
+        seen.append(1)
+
+    def not_too_many() -> bool:
+        return len(seen) < 3
+
+    assert "not_too_many does not hold" in failure_of(program, seeds=5, invariants=[not_too_many]).sentence
+
+
 def test_an_error_of_the_program_is_a_finding_with_its_traceback() -> None:
     """And its kind is kept while it is made smaller."""
 
