@@ -27,6 +27,7 @@ from .._core.values import decode, encode, shorten
 from .._ids import activation_id, child_id
 from ..errors import (
     ActorflowError,
+    DefinitionError,
     HookRestriction,
     InputError,
     NonRetryable,
@@ -41,7 +42,7 @@ from .inspect import failures, rebuild
 from .recalling import recall
 from .starting import initial_values
 from .unwinding import Suspended
-from .waiting import call_settled
+from .waiting import call_settled, holds, stranded
 
 if TYPE_CHECKING:
     from .._authoring.definition import Definition
@@ -71,7 +72,11 @@ async def call_child(
         raise HookRestriction('run_child in a commit="on_success" step: it cannot be taken back')
     if owner.suspension is not None:
         raise Suspended  # the step has caught what ends its pass, and goes on as if it had not been said
-    definition = kernel.definition_of(workflow)
+    try:
+        definition = kernel.definition_of(workflow)
+    except DefinitionError:
+        await stranded(owner)
+        raise
     what = f"input of {definition.workflow_id!r}"
     text = definition.input.unstructure(data, what)
     kernel.check_payload(text, what)
@@ -79,7 +84,7 @@ async def call_child(
     call = 0
     if owner.replay is not None:
         found = await recall(owner.replay, "child", definition.workflow_id, text)
-        if isinstance(found, int) and await _holds(owner, found):
+        if isinstance(found, int) and await holds(owner, found):
             call = found
     if not call:
         given = None
@@ -172,17 +177,6 @@ async def _outcome(owner: Pass, call: int, definition: Definition) -> object:
                 if found.status is RunStatus.COMPLETED:  # before the cancellation reached it: it has happened
                     return await _result(actor, found, definition)
             raise
-
-
-async def _holds(owner: Pass, call: int) -> bool:
-    """Whether a call of an earlier pass is this one. If that pass had let go of it, its end decides: what has completed
-    has happened, what was cancelled is called anew.
-    """
-    actor = owner.actor
-    with actor.kernel.waits.of(owner, child_id(actor.state.run_id, call)):
-        while (found := actor.state.calls.get(call)) is not None and found.unwanted and found.status not in RUN_OVER:
-            await call_settled(actor, owner, call)
-    return found is not None and (not found.unwanted or found.status is RunStatus.COMPLETED)
 
 
 async def _abandon(actor: RunActor, owner: Pass, call: int) -> None:

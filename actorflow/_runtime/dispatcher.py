@@ -37,7 +37,7 @@ class Dispatcher:
     def wake(self, actor: RunActor) -> None:
         """Give `actor` a turn soon; if there are no more turns, it fails."""
         if self._failure is not None:
-            if not actor.ended:
+            if not actor.ended:  # pragma: no branch - nobody who waits wakes one that has ended
                 actor.fail(self._failure)
             return
         if not actor.queued:

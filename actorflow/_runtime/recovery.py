@@ -159,7 +159,7 @@ async def _take_up(kernel: Kernel, run_id: str, crashed: bool, cuts: Cuts) -> Ru
             name = child_id(run_id, call.n)
             try:
                 await _take_up(kernel, name, crashed, cuts)
-            except (DefinitionError, JournalCorrupt) as error:
+            except (DefinitionError, JournalCorrupt, RunNotFound) as error:
                 kernel.unrecovered[name] = error  # its own trouble: the others go on
     return actor
 
@@ -290,7 +290,7 @@ async def _revive_tree(kernel: Kernel, run_id: str) -> None:
             if header is not None:
                 await _take_up(kernel, name, False, Cuts(kernel.journal))
     except RuntimeClosed:
-        raise
+        return  # the block ends meanwhile; the next opening takes them up
     except ActorflowError as error:
         for name, actor in stopped.items():
             if actor is not None and kernel.find(name) is None:

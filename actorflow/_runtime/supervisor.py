@@ -155,7 +155,7 @@ class RunActor(Ledger):
 
     def tell(self, message: Message) -> None:
         """Put a message into the mailbox, and have a turn."""
-        if not self.open:
+        if self.broken is not None or self.ended:  # not while the end is on its way to the journal
             message.refuse(afresh(self.broken) if self.broken is not None else over(self.state))
             return
         self.mailbox.put(message, self.kernel.clock.now)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from .._core import commands as c
+from .._core.lifecycle import RUN_OVER, RunStatus
 from .._core.values import MISSING
+from .._ids import child_id
 from ..errors import RunOver
 from .ledger import decoded
 from .mailbox import Message
@@ -97,3 +99,25 @@ async def wait_for(actor: RunActor, origin: Pass, key: str, predicate: Callable[
             return await message.reply()
     finally:
         actor.watches = [watch for watch in actor.watches if watch[0] is not message]
+
+
+async def stranded(owner: Pass) -> None:
+    """Wait for children of this step whose workflow is not known any more: to fail it now would leave them without
+    their parent, and the workflow may be known at the next opening.
+    """
+    actor, n = owner.actor, owner.activation.n
+    for call in actor.state.unfinished_calls():
+        while call.by == n and call.status not in RUN_OVER and call.workflow_id not in actor.kernel.definitions:
+            with actor.kernel.waits.of(owner, child_id(actor.state.run_id, call.n)):
+                await call_settled(actor, owner, call.n)
+
+
+async def holds(owner: Pass, call: int) -> bool:
+    """Whether a call of an earlier pass is this one. If that pass had let go of it, its end decides: what has completed
+    has happened, what was cancelled is called anew.
+    """
+    actor = owner.actor
+    with actor.kernel.waits.of(owner, child_id(actor.state.run_id, call)):
+        while (found := actor.state.calls.get(call)) is not None and found.unwanted and found.status not in RUN_OVER:
+            await call_settled(actor, owner, call)
+    return found is not None and (not found.unwanted or found.status is RunStatus.COMPLETED)
