@@ -30,11 +30,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=count, default=SEEDS, metavar="N", help=f"for each, at most (default: {SEEDS})")
     parser.add_argument("--jobs", type=count, default=JOBS, metavar="N", help=f"processes at once (default: {JOBS})")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there, too, for machines")
+    parser.add_argument("--shrink", action="store_true", help="instead, show how small the failures of some become")
     parser.add_argument("--list", action="store_true", help="name the mutants, and do nothing")
 
 
 def run(options: argparse.Namespace) -> int:
     """Plant, search and report; returns the exit code."""
+    if options.shrink:
+        from .small import shrink_some
+
+        return shrink_some()
     from .campaign import CONTROL, Outcome, Result, campaign
     from .mutants import UnknownMutant, named
     from .report import as_json, as_text

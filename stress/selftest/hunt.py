@@ -81,7 +81,7 @@ class Hunt:
     """
 
     likely: Sequence[str] = ()
-    scenarios: Sequence[str] = field(factory=lambda: names())
+    scenarios: Sequence[str] = field(factory=names)
     happened: Counter[str] = field(factory=Counter)
     tried: Counter[str] = field(factory=Counter)
     seconds: float = 0.0

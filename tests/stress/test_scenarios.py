@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from actorflow import JournalError, RuntimeClosed
+from actorflow.abc import Journal
 from actorflow.journals import MemoryJournal
 from actorflow.testing import Crash, FaultyJournal
 from stress.driving import drive
@@ -35,7 +36,9 @@ def planned(name: str, seed: int, size: Size = SMALL) -> tuple[Scenario, object]
     return scenario, json.loads(json.dumps(scenario.plan(random.Random(f"{name} {seed}"), size)))
 
 
-def driven(name: str, seed: int, journal: str = "memory:", size: Size = SMALL) -> tuple[list[Finding], Record]:
+def driven(
+    name: str, seed: int, journal: str | Journal = "memory:", size: Size = SMALL
+) -> tuple[list[Finding], Record]:
     """What is found when the plan of a seed runs."""
     scenario, plan = planned(name, seed, size)
     record = Record()
@@ -74,7 +77,7 @@ def test_what_has_to_happen_does_happen(name: str) -> None:
     scenario = find(name)
     happened: Counter[str] = Counter()
     for seed in range(100, 200):
-        _, record = driven(name, seed, size=MODEST if seed % 2 else SMALL)
+        _, record = driven(name, seed, MemoryJournal(durable=True), size=MODEST if seed % 2 else SMALL)
         assert set(record.happened) == set(scenario.sometimes)
         happened.update(record.happened)
         if all(happened[one] for one in scenario.sometimes):
@@ -90,12 +93,8 @@ def test_plans_grow(name: str) -> None:
     assert record.operations >= LARGE.branches // 2
 
 
-AFTER_A_CRASH = ("aggregate", "graph", "nested", "slow", "suspend", "verbs")
-"""Scenarios without retries and cancels: what becomes of those over a crash is the matter of the crash tests."""
-
-
 @pytest.mark.rule("F4", "C3")
-@pytest.mark.parametrize("name", AFTER_A_CRASH)
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
 def test_a_scenario_goes_on_after_a_crash(name: str) -> None:
     """A plan whose process dies in a write is driven once more on what is left, with the same record."""
     crashed = 0
@@ -116,6 +115,19 @@ def test_a_scenario_goes_on_after_a_crash(name: str) -> None:
         crashed += journal.crashed
         assert shown(findings) == "", f"seed {seed}"
     assert crashed
+
+
+@pytest.mark.rule("F4", "G")
+def test_a_scenario_may_leave_its_block_in_the_middle() -> None:
+    """On a journal that lasts the runtime is closed as often as the plan says, and what was cut off goes on."""
+    cut_off = 0
+    for seed in range(20):
+        findings, record = driven("closing", seed, MemoryJournal(durable=True))
+        assert shown(findings) == "", f"seed {seed}"
+        assert record.closed == len(record.plan["blocks"]) > 0
+        cut_off += record.happened["a step ran again"]
+        assert driven("closing", seed)[1].closed == 0
+    assert cut_off
 
 
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
