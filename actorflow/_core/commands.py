@@ -203,10 +203,11 @@ class SuspendStep:
 
 @define(eq=False)
 class ResumeStep:
-    """Let a suspended step go on with an answer."""
+    """Let a suspended step go on with an answer to its `wakes`-th question; it may have asked the next one since."""
 
     n: int
     data: str
+    wakes: int
 
 
 @define(eq=False)

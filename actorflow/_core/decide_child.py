@@ -39,7 +39,8 @@ def _suspend_step(state: RunState, plan: RunPlan, command: c.SuspendStep, now: f
 
 def _resume_step(state: RunState, plan: RunPlan, command: c.ResumeStep, now: float) -> Ruling:
     activation = state.suspended.get(command.n)
-    if activation is None or activation.call or state.phase is not Phase.OPEN:
+    is_asking = activation is not None and not activation.call and activation.wakes == command.wakes
+    if not is_asking or state.phase is not Phase.OPEN:
         raise NotSuspended(
             f"activation {activation_id(state.prefix, command.n)} of run {state.run_id!r} is not suspended (any more); "
             "describe() shows what is",

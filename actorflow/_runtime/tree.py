@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import trio
+from attrs import frozen
 
 from .._authoring.schema import unstructure
 from .._core import commands as c
@@ -67,9 +68,9 @@ async def resume(kernel: Kernel, run_id: str, data: object, step: str | None, la
         raise RunOver(f"run {run_id!r} is over ({status.value}): nothing of it can be resumed", run_id=run_id)
     if step is not None and _ACTIVATION.fullmatch(step) and step.startswith(prefix):
         target, n = _place(run_id, step[len(prefix) :])
-        step_id, its_label = await _suspended_step(kernel, target, n, step)
-        if label in (None, its_label):
-            await _answer(kernel, target, n, step_id, data)
+        question = await _question(kernel, target, n, step)
+        if label in (None, question.label):
+            await _answer(kernel, target, n, question, data)
             return
     found = await suspensions_of(kernel, run_id)
     chosen = [item for item in found if _is_meant(item, step, label)]
@@ -86,7 +87,12 @@ async def resume(kernel: Kernel, run_id: str, data: object, step: str | None, la
         )
     (item,) = chosen
     target, n = _place(run_id, item.activation_id[len(prefix) :])
-    await _answer(kernel, target, n, item.step_id, data)
+    question = await _question(kernel, target, n, item.activation_id)
+    if (question.step, question.label) != (item.step_id, item.label or ""):
+        raise NotSuspended(
+            f"activation {item.activation_id} of run {run_id!r} has been answered already", run_id=run_id
+        )
+    await _answer(kernel, target, n, question, data)
 
 
 def _place(run_id: str, activation: str) -> tuple[str, int]:
@@ -111,32 +117,41 @@ def _none(run_id: str, found: list[Suspension], step: str | None, label: str | N
     return NotSuspended(f"run {run_id!r}: {what}; suspended: {where}", run_id=run_id, step_id=step)
 
 
-async def _suspended_step(kernel: Kernel, run_id: str, n: int, name: str) -> tuple[str, str]:
-    """The step id and the label of a suspended activation."""
+@frozen
+class _Question:
+    """What a suspended activation waits for: its step, its label, and how often it has been answered before."""
+
+    step: str
+    label: str
+    wakes: int
+
+
+async def _question(kernel: Kernel, run_id: str, n: int, name: str) -> _Question:
+    """The open question of an activation; `NotSuspended` if it has none."""
     if await kernel.journal.header(run_id) is None and kernel.find(run_id) is None:
         raise NotSuspended(f"there is no activation {name} in this run", run_id=run_id)
 
-    def look(state: RunState) -> tuple[str, str]:
+    def look(state: RunState) -> _Question | None:
         item = state.suspended.get(n)
-        return ("", "") if item is None or item.call else (item.step, item.label)
+        return None if item is None or item.call else _Question(item.step, item.label, item.wakes)
 
-    step, label = await look_at(kernel, run_id, look)
-    if not step:
+    found = await look_at(kernel, run_id, look)
+    if found is None:
         raise NotSuspended(f"activation {name} of run {run_id!r} is not suspended", run_id=run_id)
-    return step, label
+    return found
 
 
-async def _answer(kernel: Kernel, run_id: str, n: int, step_id: str, data: object) -> None:
+async def _answer(kernel: Kernel, run_id: str, n: int, question: _Question, data: object) -> None:
     actor = await kernel.take_up(run_id)
     if actor is None:
         raise NotSuspended(f"run {run_id!r} is over", run_id=run_id)
-    step = actor.definition.steps[step_id]
-    what = f"resume data of step {step_id!r}"
+    step = actor.definition.steps[question.step]
+    what = f"resume data of step {question.step!r}"
     text = step.resume.check(data, what)
     kernel.check_payload(text, what)
     kernel.check_accepting()
     try:
-        await actor.ask(c.ResumeStep(n, text))
+        await actor.ask(c.ResumeStep(n, text, question.wakes))
     except RunOver as error:  # it has ended with its run, meanwhile
         raise NotSuspended(str(error), run_id=run_id) from None
 

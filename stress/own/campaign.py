@@ -16,8 +16,8 @@ from attrs import asdict, frozen
 
 from actorflow import InputError
 from actorflow.cli.finding import find_beside, find_workflow, together
-from actorflow.testing.policies import policy_of
 from actorflow.testing import Exploration, Faults, Repro, ScheduleFailure, explore, replay
+from actorflow.testing.policies import policy_of
 
 from ..child import versions
 from ..report import Failure, Invariant, Report

@@ -29,11 +29,23 @@ QUICK: Final = 1_500
 BATCH: Final = 30
 """Seeds that a process takes at once: seconds of work, and each policy as often as every other."""
 
-WEIGHTS: Final[Mapping[str, int]] = {"aggregate": 3, "hot-key": 3, "nested": 2, "retry": 2, "slow": 2, "verbs": 3}
+WEIGHTS: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("aggregate", "hot-key", "many-runs", "nested", "retry", "slow", "verbs"), 4),
+    **dict.fromkeys(("cancel", "closing", "suspend"), 2),
+}
 """How many batches a scenario has for one of those that are not named here."""
 
 EVERYTHING_FROM: Final = 1_000
 """Seeds of a campaign from which on everything that has to happen now and then must have happened."""
+
+OFTEN_FROM: Final = SEEDS
+"""Seeds of a campaign of all scenarios from which on it must have happened `OFTEN` times, and the runtime must have
+reached each of its named places `PLACES_OFTEN` times."""
+
+OFTEN: Final = 10
+PLACES_OFTEN: Final = 100
+OUT_OF_REACH: Final = frozenset({"snapshot: taken"})
+"""Places that no plan comes to: a run takes a snapshot after megabytes in the journal."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -86,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     from actorflow.testing.faults import PLACES
 
     from ..report.live import Live
-    from ..scenario import UnknownScenario
+    from ..scenario import UnknownScenario, names
     from .batch import REACHED
     from .campaign import Campaign
     from .catalogue import chosen, scenario_of
@@ -113,8 +125,16 @@ def run(options: argparse.Namespace) -> int:
     )
     campaign.conduct(batches(scenarios, options, seeds), seeds)
     done = campaign.tally.counts["schedules"]
-    missed = [place for place in PLACES if f"{REACHED}{place}" not in campaign.tally.sometimes]
+    reached = {place: campaign.tally.sometimes[f"{REACHED}{place}"] for place in PLACES}
+    missed = [place for place, times in reached.items() if not times]
     is_whole = options.policy == "mix" and done >= EVERYTHING_FROM and not campaign.failures
+    is_full = is_whole and done >= OFTEN_FROM and scenarios == names() and not settings_of(options).given
+    if is_full:
+        campaign.tally.errors += [
+            f"tested too little: {place!r} was reached {times} times in the runtime, and not {PLACES_OFTEN} times"
+            for place, times in reached.items()
+            if times < PLACES_OFTEN and place not in OUT_OF_REACH
+        ]
     report = campaign.report(
         {
             "scenarios": ", ".join(scenarios),
@@ -126,7 +146,7 @@ def run(options: argparse.Namespace) -> int:
             "jobs": campaign.workers,
         },
         seed=options.seed,
-        rare=1 if is_whole else 0,
+        rare=OFTEN if is_full else 1 if is_whole else 0,
         notes=(f"never reached in the runtime: {', '.join(missed)}",) if missed else (),
     )
     return deliver(report, json_file=options.json, html_file=options.html)

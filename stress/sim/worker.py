@@ -5,6 +5,7 @@ What lives here: its loop. What does not: the jobs (`batch`, `exhaustive`), whoe
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -36,6 +37,8 @@ def main() -> None:
     """Read jobs, answer each with its tally."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the one that gives jobs ends this one
     answers = _answers()
+    gc.collect()
+    gc.freeze()  # what is imported stays, and need not be looked through each time that garbage is collected
     for line in sys.stdin:
         tally = work(json.loads(line))
         answers.write(json.dumps({"tally": tally.to_json(), "peak": peak_now()}) + "\n")

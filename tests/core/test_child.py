@@ -550,7 +550,7 @@ def test_what_a_guest_did_before_a_resume_is_told_apart() -> None:
 
 @pytest.mark.rule("C3", "E3")
 def test_a_child_that_was_abandoned_is_called_anew() -> None:
-    """It stays open until it has ended, cancelled; then it is forgotten as what the step has done. A second word is none."""
+    """It stays open until it has ended, cancelled; then the step does not know it any more. A second word is none."""
     machine = running()
     one = call(machine)
     machine.do(c.AbandonCall(one))

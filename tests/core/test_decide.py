@@ -84,7 +84,7 @@ def test_a_run_that_is_over_refuses_or_ignores_every_command(command: type) -> N
         c.Bail: c.Bail(1, "1"),
         c.Tick: c.Tick(),
         c.SuspendStep: c.SuspendStep(1),
-        c.ResumeStep: c.ResumeStep(1, "1"),
+        c.ResumeStep: c.ResumeStep(1, "1", 0),
         c.StartChild: c.StartChild(1, "W", "null", lambda values: None),
         c.ReportChild: c.ReportChild(1, RunStatus.COMPLETED),
         c.ClaimEvent: c.ClaimEvent("e", "run~1"),

@@ -149,7 +149,8 @@ def work_of(machine: Machine, kind: str, x: int, y: int, flag: bool) -> c.Comman
         case "unschedule":
             return c.Unschedule(pick(sorted(state.armed), x))
         case "resume":
-            return c.ResumeStep(pick(sorted(state.suspended), x), encode(y))
+            asked = pick(sorted(state.suspended), x)
+            return c.ResumeStep(asked, encode(y), state.suspended[asked].wakes if asked else 0)
         case "child" if n:
             return c.StartChild(n, "Child", encode(x % 3), len)
         case "report":
@@ -303,7 +304,8 @@ def test_every_random_run_can_be_brought_to_its_end(plan: Any, asks: Any) -> Non
             machine.do(c.ReportChild(machine.account.open_calls()[0], RunStatus.COMPLETED))
             continue
         if state.suspended:
-            machine.do(c.ResumeStep(min(state.suspended), "true"))
+            n = min(state.suspended)
+            machine.do(c.ResumeStep(n, "true", state.suspended[n].wakes))
             continue
         due = wake_at(state, plan)
         machine.now = max(machine.now, due)

@@ -29,7 +29,21 @@ def asks(machine: Machine, n: int, label: str = "") -> list[f.Fact]:
 
 def answer(machine: Machine, n: int, data: str = '"yes"') -> list[f.Fact]:
     """Whoever resumes step `n`."""
-    return machine.do(c.ResumeStep(n, data))
+    asked = machine.state.suspended.get(n)
+    return machine.do(c.ResumeStep(n, data, 0 if asked is None else asked.wakes))
+
+
+@pytest.mark.rule("D5")
+def test_an_answer_to_an_earlier_question_is_not_one_to_the_next() -> None:
+    """Whoever looked at the first question comes too late when the step has asked again."""
+    machine = running()
+    asks(machine, 1, "first")
+    answer(machine, 1)
+    asks(machine, 1, "second")
+    with pytest.raises(NotSuspended):
+        machine.do(c.ResumeStep(1, '"late"', 0))
+    answer(machine, 1, '"right"')
+    assert machine.state.live[1].status is StepStatus.RUNNING
 
 
 @pytest.mark.rule("D1", "D2", "D4")

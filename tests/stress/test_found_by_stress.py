@@ -7,7 +7,18 @@ import pytest
 import trio
 import trio.testing
 
-from actorflow import Context, JournalError, Limits, Retry, RunStatus, Runtime, Workflow, open_runtime, step
+from actorflow import (
+    Context,
+    JournalError,
+    Limits,
+    NotSuspended,
+    Retry,
+    RunStatus,
+    Runtime,
+    Workflow,
+    open_runtime,
+    step,
+)
 from actorflow._core.facts import ChildEnded, RunEnded
 from actorflow.abc import Append, Journal
 from actorflow.journals import MemoryJournal
@@ -72,6 +83,36 @@ def test_a_run_that_ends_while_it_is_looked_up_is_not_taken_up_beside_itself() -
         return ends
 
     explore(program, seeds=200, max_decisions=2000, invariants=[lambda ends: ends == [RunStatus.COMPLETED] * 2])
+
+
+@pytest.mark.rule("D5")
+def test_of_two_answers_to_one_question_the_later_is_no_answer_to_the_next() -> None:
+    """Though the step has asked again by the time that the second answer comes."""
+
+    class Asks(Workflow):
+        async def start(self, data: object, ctx: Context):
+            for number in range(2):
+                await ctx.run_store.push("answers", await ctx.suspend(label=f"q{number}"))
+
+    async def program(journal: Journal) -> int:
+        refused = 0
+
+        async def answer(text: str) -> None:
+            nonlocal refused
+            try:
+                await run.resume(text, step="1", label="q0")
+            except NotSuspended:
+                refused += 1
+
+        async with open_runtime([Asks], journal=journal, shutdown_grace=0) as runtime:
+            run = await runtime.start(Asks, run_id="r")
+            await run.wait()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(answer, "a")
+                nursery.start_soon(answer, "b")
+        return refused
+
+    explore(program, seeds=150, invariants=[lambda refused: refused == 1])
 
 
 @pytest.mark.rule("C5", "F4")
