@@ -93,13 +93,22 @@ STEPS: Final = (
         module="actorflow._core.decide_child",
         old="""\
     activation = state.suspended.get(command.n)
-    if activation is None or""",
+    is_asking""",
         new="""\
     activation = state.suspended.get(command.n)
     if activation is None and (command.n in state.armed or command.n in state.live):
         return Ruling((), True)
-    if activation is None or""",
+    is_asking""",
         why="of two answers at once both are told that they were taken",
+        likely=("suspend",),
+    ),
+    Mutant(
+        name="answer-to-the-next-question",
+        invariants=("I12",),
+        module="actorflow._core.decide_child",
+        old=" and activation.wakes == command.wakes",
+        new="",
+        why="an answer that comes late is taken for one to the next question of the same step",
         likely=("suspend",),
     ),
     Mutant(
