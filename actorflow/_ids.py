@@ -43,6 +43,14 @@ def activation_id(prefix: str, number: int) -> str:
     return prefix + ".".join(str(part) for part in _parts(-number)[:-1])
 
 
+def place_of(run_id: str, activation: str) -> tuple[str, int]:
+    """The run in which an activation is, and its number there, from its id below `run_id`."""
+    *calls, number = activation.split(".")
+    for call in calls:
+        run_id = child_id(run_id, int(call))
+    return run_id, int(number)
+
+
 _GUEST_BITS: Final = 48
 """Room for one number of an activation in the number of a guest: more than a run can count."""
 

@@ -75,8 +75,8 @@ class ChildStarted:
 
 @fact
 class ChildAbandoned:
-    """The step that made the call `n` does not want its child any more: it is cancelled, and a later pass of the step
-    that asks for the same calls anew.
+    """The step that made the call `n` does not want its child any more: it is cancelled. If it ends so, a later pass of
+    the step that asks for the same calls anew.
     """
 
     at: float

@@ -23,7 +23,7 @@ from .._core.lifecycle import RUN_OVER, RunStatus
 from .._core.merging import merged
 from .._core.run_state import RunState
 from .._core.store_state import Value, value_of, value_text
-from .._core.values import decode, encode, shorten
+from .._core.values import encode, shorten
 from .._ids import activation_id, child_id
 from ..errors import (
     ActorflowError,
@@ -38,7 +38,7 @@ from ..errors import (
 )
 from . import places
 from .births import Seed
-from .inspect import failures, rebuild
+from .inspect import failures, output_of, rebuild
 from .recalling import recall
 from .starting import initial_values
 from .unwinding import Suspended
@@ -197,12 +197,7 @@ async def _result(actor: RunActor, call: Call, definition: Definition) -> object
         raise RunCancelled(f"child run {run_id!r} was cancelled{why}", run_id=run_id, reason=call.message)
     if call.status is RunStatus.FAILED:
         raise actor.child_errors.get(call.n) or await _failed_before(actor, call, run_id)
-    if call.output == "null":
-        return None
-    try:
-        return definition.output.structure(call.output, f"output of run {run_id!r}")
-    except InputError:
-        return decode(call.output)  # the workflow has changed since: what the run gave is still what it gave
+    return output_of(definition.output, call.output, run_id)
 
 
 async def _failed_before(actor: RunActor, call: Call, run_id: str) -> RunFailed:

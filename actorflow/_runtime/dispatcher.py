@@ -31,7 +31,6 @@ class Dispatcher:
         self._task: trio.lowlevel.Task | None = None
         self._busy = False
         self._idle: list[trio.Event] = []
-        self._dead = False
         self._failure: RuntimeClosed | None = None
 
     def wake(self, actor: RunActor) -> None:
@@ -57,7 +56,6 @@ class Dispatcher:
             self._fail_all(error)  # nobody will answer any more: whoever waits, perhaps shielded, must not hang
             raise
         finally:
-            self._dead = True
             self._tell_idle()
 
     def _fail_all(self, error: BaseException) -> None:
@@ -102,7 +100,7 @@ class Dispatcher:
     @property
     def busy(self) -> bool:
         """Whether something is left to be decided or committed."""
-        return bool(self._ready or self._busy) and not self._dead
+        return bool(self._ready or self._busy) and self._failure is None
 
     async def idle(self) -> None:
         """Wait until nothing is left to be decided or committed."""

@@ -26,7 +26,7 @@ from .._core.react import open_gates, wake_at
 from .._core.run_state import RunState
 from .._core.store_state import value_text
 from .._core.values import encode
-from .._ids import activation_id, child_id
+from .._ids import activation_id, child_id, place_of
 from ..abc import Append, RunHeader
 from ..errors import InputError, RunExists, RunOver
 from .inspect import Cuts, check_seq, check_values, unknown
@@ -250,10 +250,8 @@ async def _last(
 
 async def _below(fork: _Fork, run_id: str, facts: Sequence[f.Fact], before: str, prefix: str) -> int:
     """A place in a child: it is cut there, the runs above it at that moment."""
-    *calls, _ = before[len(prefix) :].split(".")
-    name = run_id
-    for call in calls:
-        name = child_id(name, int(call))
+    below = before[len(prefix) :]
+    name, _ = place_of(run_id, below)
     header = await fork.kernel.journal.header(name)
     if header is None:
         raise InputError(f"fork(before={before!r}): this run has no activation of that name")
@@ -262,7 +260,7 @@ async def _below(fork: _Fork, run_id: str, facts: Sequence[f.Fact], before: str,
     fork.cuts[name] = place(inner, before, await Cuts(fork.kernel.journal).of(header.parent_id, inner))
     cut = fork.cuts[name]
     moment = fork.moment = inner[cut].at if cut < len(inner) else fork.moment
-    outer = int(calls[0])
+    outer = int(below.partition(".")[0])
     for seq, fact in enumerate(facts):
         if fact.at > moment or (isinstance(fact, f.ChildEnded) and fact.n == outer):
             return seq

@@ -17,7 +17,6 @@ from .._core import facts as f
 from .._core.lifecycle import RUN_OVER, RunStatus, StepStatus
 from .._core.run_state import RunState
 from .._core.store_state import value_of
-from .._core.values import decode
 from ..errors import ActorflowError, InputError, RunCancelled, RunFailed, RunOver, RunSuspended
 from . import tree
 from .events import EventStream
@@ -30,6 +29,7 @@ from .inspect import (
     failures,
     history_of,
     load,
+    output_of,
     stored_state,
     unknown,
     values_after,
@@ -158,13 +158,7 @@ class Run:
 
     def _output(self, text: str) -> object:
         definition = self._definition()
-        schema = PLAIN if definition is None else definition.output
-        if text == "null":
-            return None
-        try:
-            return schema.structure(text, f"output of run {self.run_id!r}")
-        except InputError:
-            return decode(text)  # the workflow has changed since: what the run gave is still what it gave
+        return output_of(PLAIN if definition is None else definition.output, text, self.run_id)
 
     async def result(self) -> object:
         """The output of the run. Raises `RunFailed`, `RunCancelled` or `RunSuspended`, and what `wait` raises."""

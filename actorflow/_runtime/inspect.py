@@ -26,6 +26,7 @@ from .events import JSON_FIELDS, kind_of
 from .records import Fact, RunDescription, Suspension, counts, own_suspensions, step_records, summary, waits
 
 if TYPE_CHECKING:
+    from .._authoring.schema import Schema
     from .._core.plan import RunPlan
     from ..abc import Journal, RunHeader, StoredRun
 
@@ -59,6 +60,16 @@ def rebuild(
         missing = "its first facts are missing" if not state.workflow_id else "its list row and its facts do not agree"
         raise JournalCorrupt(f"run {run_id!r}: {missing}; restore the journal from a backup", run_id=run_id)
     return state
+
+
+def output_of(schema: Schema, text: str, run_id: str) -> object:
+    """What a completed run gave, typed as its workflow declares it."""
+    if text == "null":
+        return None
+    try:
+        return schema.structure(text, f"output of run {run_id!r}")
+    except InputError:
+        return decode(text)  # the workflow has changed since: what the run gave is still what it gave
 
 
 class Cuts:

@@ -120,6 +120,7 @@ class Kernel:
         self.take_up_and_tell: Callable[[Sequence[str], c.Command], Awaitable[None]]
         """How runs come back to be told something, also while the runtime closes; set by `runtime`."""
         self.unrecovered: dict[str, ActorflowError] = {}
+        """Runs that could not be taken up, and why."""
         self.waits = Waits(self)
         self.suspended = 0
         """Runs that are suspended, wherever they are."""

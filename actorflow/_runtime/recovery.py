@@ -198,7 +198,7 @@ def _give_up(kernel: Kernel, run_id: str, error: ActorflowError) -> None:
         )
 
 
-async def take_up_all(kernel: Kernel, unrecovered: dict[str, ActorflowError]) -> None:
+async def take_up_all(kernel: Kernel) -> None:
     """Go on with everything unfinished; a run that cannot be taken up is left as it is and reported."""
     cuts = Cuts(kernel.journal)
     for header in reversed(await kernel.journal.headers(statuses=[RunStatus.RUNNING])):
@@ -208,21 +208,20 @@ async def take_up_all(kernel: Kernel, unrecovered: dict[str, ActorflowError]) ->
             if kernel.broken_runs and isinstance(error, JournalError) and not isinstance(error, JournalCorrupt):
                 kernel.broken_runs[header.run_id] = error  # a write failed meanwhile: it goes on when writing works
             else:
-                unrecovered[header.run_id] = error
+                kernel.unrecovered[header.run_id] = error
         await trio.lowlevel.checkpoint()
 
 
-async def look_at_suspended(kernel: Kernel, unrecovered: dict[str, ActorflowError] | None) -> None:
+async def look_at_suspended(kernel: Kernel, *, examine: bool) -> None:
     """Suspended runs stay in the journal: they are counted, and those that time will wake have an alarm set.
 
-    `unrecovered` gets those of workflows that this runtime does not know; None: they are counted, and left alone.
+    Those of workflows that this runtime does not know go into `unrecovered`; unless `examine`, all are only counted.
     """
     after: str | None = None
-    found = {} if unrecovered is None else unrecovered
     cuts, checked = Cuts(kernel.journal), 0
     while True:
         page = await kernel.journal.headers(statuses=[RunStatus.SUSPENDED], limit=PAGE, after=after)
-        for header in page if unrecovered is not None else ():
+        for header in page if examine else ():
             try:
                 definition = definition_for(kernel, header)
                 if checked < CHECKED_MAX:
@@ -230,7 +229,7 @@ async def look_at_suspended(kernel: Kernel, unrecovered: dict[str, ActorflowErro
                     stored = await load(kernel.journal, header.run_id)
                     check_steps(await stored_state(kernel.journal, stored, cuts=cuts), definition)
             except ActorflowError as error:
-                found[header.run_id] = error
+                kernel.unrecovered[header.run_id] = error
             else:
                 kernel.set_alarm(header.run_id, header.wake_at)
         kernel.suspended += len(page)

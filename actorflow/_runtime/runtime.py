@@ -53,7 +53,6 @@ class Runtime:
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
-        self._unrecovered: dict[str, ActorflowError] = {}
         self._starting: dict[str, trio.Event] = {}
 
     # --- starting
@@ -223,7 +222,7 @@ class Runtime:
     @property
     def unrecovered(self) -> Mapping[str, ActorflowError]:
         """Runs that could not be taken up, by id, with the error. They are tried again at the next opening."""
-        return dict(self._unrecovered)
+        return dict(self._kernel.unrecovered)
 
     def now(self) -> datetime:
         """The time on the runtime's clock, aware, in UTC."""
@@ -232,8 +231,9 @@ class Runtime:
     # --- waiting and acting, for handles
 
     async def _take_up(self, run_id: str) -> RunActor | None:
-        if run_id in self._unrecovered:
-            raise self._unrecovered[run_id].with_traceback(None)
+        trouble = self._kernel.unrecovered.get(run_id)
+        if trouble is not None:
+            raise trouble.with_traceback(None)
         if self._kernel.closing:
             header = await self._kernel.journal.header(run_id)
             if header is not None and header.status in (RunStatus.RUNNING, RunStatus.SUSPENDED):
@@ -324,11 +324,10 @@ class _Block(AbstractAsyncContextManager[Runtime]):
             nursery.start_soon(recovery.repair, kernel, name="actorflow repair")
             kernel.take_up = runtime._take_up
             kernel.take_up_and_tell = partial(recovery.take_up_and_tell, kernel)
-            kernel.unrecovered = runtime._unrecovered
             # Counted before anything goes on: a run that is suspended meanwhile counts itself.
-            await recovery.look_at_suspended(kernel, runtime._unrecovered if self._recover else None)
+            await recovery.look_at_suspended(kernel, examine=self._recover)
             if self._recover:
-                await recovery.take_up_all(kernel, runtime._unrecovered)
+                await recovery.take_up_all(kernel)
             inbox.start(runtime, nursery)
         except BaseException as error:
             if await self._leave(type(error), error, error.__traceback__):

@@ -16,7 +16,7 @@ from .._authoring.schema import unstructure
 from .._core import commands as c
 from .._core.lifecycle import RUN_OVER
 from .._core.values import encode, shorten
-from .._ids import child_id
+from .._ids import place_of
 from ..errors import AmbiguousResume, InputError, NotSuspended, RunOver
 from .inspect import Cuts, load, open_children, stored_state, suspensions_below
 from .records import own_suspensions
@@ -67,7 +67,7 @@ async def resume(kernel: Kernel, run_id: str, data: object, step: str | None, la
     if status in RUN_OVER:
         raise RunOver(f"run {run_id!r} is over ({status.value}): nothing of it can be resumed", run_id=run_id)
     if step is not None and _ACTIVATION.fullmatch(step) and step.startswith(prefix):
-        target, n = _place(run_id, step[len(prefix) :])
+        target, n = place_of(run_id, step[len(prefix) :])
         question = await _question(kernel, target, n, step)
         if label in (None, question.label):
             await _answer(kernel, target, n, question, data)
@@ -86,21 +86,13 @@ async def resume(kernel: Kernel, run_id: str, data: object, step: str | None, la
             candidates=names,
         )
     (item,) = chosen
-    target, n = _place(run_id, item.activation_id[len(prefix) :])
+    target, n = place_of(run_id, item.activation_id[len(prefix) :])
     question = await _question(kernel, target, n, item.activation_id)
     if (question.step, question.label) != (item.step_id, item.label or ""):
         raise NotSuspended(
             f"activation {item.activation_id} of run {run_id!r} has been answered already", run_id=run_id
         )
     await _answer(kernel, target, n, question, data)
-
-
-def _place(run_id: str, activation: str) -> tuple[str, int]:
-    """The run in which an activation is, and its number there, from its id below `run_id`."""
-    *calls, number = activation.split(".")
-    for call in calls:
-        run_id = child_id(run_id, int(call))
-    return run_id, int(number)
 
 
 def _is_meant(item: Suspension, step: str | None, label: str | None) -> bool:

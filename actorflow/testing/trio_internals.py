@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Shuffler", "UnknownTrio", "check", "ordered_by", "throw_into_all"]
 
 MODULE_NAMES = ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING", "GLOBAL_RUN_CONTEXT")
-RUNNER_NAMES = ("runq", "deadlines", "waiting_for_idle", "entry_queue", "tasks")
 
 
 class UnknownTrio(RuntimeError):

@@ -1,7 +1,6 @@
 """The controlled schedule: the same on every trio, deadlocks and livelocks found, threads in lockstep."""
 
 import threading
-import time
 
 import pytest
 import trio
@@ -262,7 +261,6 @@ def test_threads_run_in_lockstep_and_are_the_same_again() -> None:
             return text.upper()
 
         def work(name: str) -> str:
-            time.sleep(0)
             first = trio.from_thread.run(note, f"{name} 1")
             trio.from_thread.run_sync(seen.append, f"{name} 2")
             return first + threading.current_thread().name
